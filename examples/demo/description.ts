@@ -1,0 +1,52 @@
+import { demoClient, demoUsers } from '../authorization-server/demo-users.js'
+import { type DemoSettings, readDemoSettings } from './settings.js'
+
+/** What the demo prints when it is up: where everything is, who can sign in, and commands to try. */
+export function describeDemo({ apiUrl, issuer, dataFolder, apiPort, issuerPort }: DemoSettings): string {
+  const places = [
+    ['API', `${apiUrl} (its documentation: ${apiUrl}/docs)`],
+    ['Authorization server', issuer],
+    ['Client', `${demoClient.client_id}, redirect URI ${demoClient.redirect_uris[0]} on any port`],
+    ['Data', `${dataFolder} (delete it to start over)`],
+  ]
+  const people = [
+    ['User', 'Password', 'TOTP secret'],
+    ...demoUsers.map(({ username, password, totpSecret }) => [username, password, totpSecret]),
+  ]
+  const defaults = readDemoSettings({})
+  const ports = [
+    ...(apiPort === defaults.apiPort ? [] : [`--api ${apiUrl} `]),
+    ...(issuerPort === defaults.issuerPort ? [] : [`--issuer ${issuer} `]),
+  ]
+  const token = (scope: string) => `TOKEN=$(npm run --silent story -- ${ports.join('')}--token ${scope})`
+  const transfer = `curl -si ${apiUrl}/transfers -H "Authorization: Bearer $TOKEN" --json '${JSON.stringify({
+    debtorAccount: { iban: 'DE89370400440532013000' },
+    creditorAccount: { iban: 'NL91ABNA0417164300' },
+    instructedAmount: { currency: 'EUR', amount: '10.00' },
+  })}'`
+  return `
+The demo is up. Ctrl-C ends it.
+
+${table(places)}
+
+${table(people)}
+
+In another terminal, in this folder:
+
+  ${token('read:accounts')}
+  curl -s ${apiUrl}/accounts -H "Authorization: Bearer $TOKEN"
+  ${transfer}
+
+The transfer is refused with a step-up challenge. With this token it works, once:
+
+  ${token('transfer:funds')}
+
+`
+}
+
+function table(rows: readonly (readonly string[])[]): string {
+  const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0)))
+  return rows
+    .map((row) => `  ${row.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join('  ')}`.trimEnd())
+    .join('\n')
+}

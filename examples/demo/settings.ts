@@ -1,0 +1,53 @@
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { acr } from '../authorization-server/step-up-rule.js'
+
+/** Where the demo listens and keeps its data. */
+export interface DemoSettings {
+  readonly apiPort: number
+  readonly apiUrl: string
+  readonly issuerPort: number
+  readonly issuer: string
+  /** As the user wrote it; relative to the package's folder. */
+  readonly dataFolder: string
+}
+
+/** A variable that cannot be used. The message begins with its name. */
+export class SettingsError extends Error {
+  override readonly name = 'SettingsError'
+}
+
+/** The only address that the demo listens on. */
+export const demoHost = '127.0.0.1'
+
+/** What the demo's API asks for in a step-up challenge. */
+export const demoStepUp = { acrValues: acr.multiFactor, maxAgeSeconds: 300 } as const
+
+/** The package's folder. The compiled file stands three folders below it. */
+export const packageFolder = fileURLToPath(new URL('../../../', import.meta.url))
+
+/** A path of the package, wherever the process was started. */
+export function inPackage(path: string): string {
+  return join(packageFolder, path)
+}
+
+/** Reads `DEMO_API_PORT`, `DEMO_ISSUER_PORT` and `DEMO_DATA_DIR`. Throws SettingsError. Touches no port and no file. */
+export function readDemoSettings(environment: NodeJS.ProcessEnv): DemoSettings {
+  const apiPort = readPort(environment, 'DEMO_API_PORT', 3000)
+  const issuerPort = readPort(environment, 'DEMO_ISSUER_PORT', 4000)
+  if (apiPort === issuerPort) throw new SettingsError('DEMO_ISSUER_PORT: must be another port than the API has')
+  return {
+    apiPort,
+    apiUrl: `http://${demoHost}:${apiPort}`,
+    issuerPort,
+    issuer: `http://${demoHost}:${issuerPort}`,
+    dataFolder: environment['DEMO_DATA_DIR'] || './data/demo',
+  }
+}
+
+function readPort(environment: NodeJS.ProcessEnv, name: string, fallback: number): number {
+  const text = environment[name] || String(fallback)
+  const port = /^\d{1,5}$/.test(text) ? Number(text) : 0
+  if (port < 1 || port > 65_535) throw new SettingsError(`${name}: must be a port number, 1 to 65535`)
+  return port
+}

@@ -1,0 +1,109 @@
+import { randomUUID } from 'node:crypto'
+import type { Socket } from 'node:net'
+import Fastify, { type FastifyInstance, LogController } from 'fastify'
+import { validatorCompiler } from 'fastify-type-provider-zod'
+import type { Config } from './config.js'
+import type { Clock } from './core/clock.js'
+import type { KeySource } from './keys/key-source.js'
+import type { Ledger } from './ledger/ledger.js'
+import accessPolicy from './plugins/access-policy.js'
+import accessToken from './plugins/access-token.js'
+import { answerConnectionError } from './plugins/connection-errors.js'
+import cors from './plugins/cors.js'
+import idempotency from './plugins/idempotency.js'
+import notFound from './plugins/not-found.js'
+import openapi from './plugins/openapi.js'
+import problem, { sendRefusal, toRefusal } from './plugins/problem.js'
+import rateLimit from './plugins/rate-limit.js'
+import requestLog, { loggerOptions } from './plugins/request-log.js'
+import responseHeaders, { fixedHeaders } from './plugins/response-headers.js'
+import singleUse from './plugins/single-use.js'
+import type { ReplayStore } from './replay/replay-store.js'
+import { accountRoutes } from './routes/accounts.js'
+import { healthRoutes } from './routes/health.js'
+import { metadataRoutes } from './routes/metadata.js'
+import { problemRoutes } from './routes/problems.js'
+import { transferRoutes } from './routes/transfers.js'
+
+/** The parts that hold state or reach outside; the caller opens them and closes them after the app. */
+export interface AppParts {
+  clock: Clock
+  keySource: KeySource
+  ledger: Ledger
+  replayStore: ReplayStore
+}
+
+const bodyLimitBytes = 16_384
+const maxHeaderBytes = 16_384
+const requestTimeoutMs = 10_000
+const keepAliveTimeoutMs = 72_000
+
+/** Builds the resource server: the one place where parts meet, in the order in which a request passes them. Does not listen. */
+export async function buildApp(
+  config: Config,
+  { clock, keySource, ledger, replayStore }: AppParts,
+): Promise<FastifyInstance> {
+  const publicUrl = config.PUBLIC_URL
+  const leewaySeconds = config.CLOCK_LEEWAY
+  const problemOptions = {
+    publicUrl,
+    stepUp: { acrValues: config.STEP_UP_ACR_VALUES, maxAgeSeconds: config.STEP_UP_MAX_AGE },
+  }
+  const app = Fastify({
+    logger: loggerOptions(config.LOG_LEVEL),
+    logController: new LogController({ disableRequestLogging: true }),
+    genReqId: () => randomUUID(),
+    bodyLimit: bodyLimitBytes,
+    requestTimeout: requestTimeoutMs,
+    keepAliveTimeout: keepAliveTimeoutMs,
+    http: { maxHeaderSize: maxHeaderBytes, headersTimeout: requestTimeoutMs },
+    return503OnClosing: false,
+    frameworkErrors: (error, request, reply) => {
+      sendRefusal(toRefusal(error), request, reply.headers(fixedHeaders(publicUrl)), problemOptions)
+    },
+    clientErrorHandler: (error: NodeJS.ErrnoException, socket: Socket) =>
+      answerConnectionError(error, socket, publicUrl),
+  })
+  app.removeContentTypeParser('text/plain')
+  app.setValidatorCompiler(validatorCompiler)
+  // Answers are built by typed code and checked against their schemas in the tests, not again on every request.
+  app.setSerializerCompiler(() => (body) => JSON.stringify(body))
+
+  await app.register(problem, problemOptions)
+  await app.register(notFound)
+  await app.register(requestLog)
+  await app.register(responseHeaders, { publicUrl })
+  await app.register(cors, { origins: config.CORS_ORIGINS })
+  await app.register(accessToken, {
+    issuer: config.ISSUER,
+    audience: config.AUDIENCE,
+    algorithms: config.ALGORITHMS,
+    scopeClaims: config.SCOPE_CLAIMS,
+    ownClaim: config.STEP_UP_CLAIM?.name,
+    leewaySeconds,
+    keySource,
+    clock,
+  })
+  await app.register(accessPolicy, {
+    userAuthentication: {
+      acrValues: config.STEP_UP_ACR_VALUES,
+      amr: config.STEP_UP_AMR,
+      claim: config.STEP_UP_CLAIM,
+      maxAgeSeconds: config.STEP_UP_MAX_AGE,
+    },
+    leewaySeconds,
+    singleUseMaxLifetimeSeconds: config.SINGLE_USE_MAX_LIFETIME,
+    clock,
+  })
+  await app.register(rateLimit, { requestsPerMinute: config.RATE_LIMIT })
+  await app.register(idempotency)
+  await app.register(singleUse, { replayStore, clock, leewaySeconds, behind: 'ledger' })
+  await app.register(openapi)
+
+  await app.register(metadataRoutes, { publicUrl, issuer: config.ISSUER })
+  await app.register(healthRoutes, { keysState: () => keySource.state, ledger })
+  await app.register(problemRoutes)
+  await app.register(accountRoutes, { ledger })
+  await app.register(transferRoutes, { ledger, clock, leewaySeconds })
+  return app
+}

@@ -1,0 +1,100 @@
+import { readScopes, type ScopeClaim } from './scope.js'
+
+/** A verified and validated access token, reduced to what decisions need. It never holds the token's text. */
+export interface AccessToken {
+  issuer: string
+  subject: string
+  clientId: string
+  /** `jti`; undefined only where the token has none. */
+  jwtId: string | undefined
+  issuedAtSeconds: number
+  expiresAtSeconds: number
+  scopes: ReadonlySet<string>
+  /** Claims about how the user authenticated, unchecked: `decideUserAuthentication` reads them and fails closed. */
+  authentication: { acr: unknown; amr: unknown; authTime: unknown; own: unknown }
+  /** Whether the token carries `authorization_details` (RFC 9396), in whatever form. */
+  boundToTransaction: boolean
+}
+
+/** What a token's claims are held against. */
+export interface TokenExpectations {
+  issuer: string
+  audience: string
+  leewaySeconds: number
+  scopeClaims: readonly ScopeClaim[]
+  /** Name of the issuer's own authentication claim, if one is configured. */
+  ownClaim: string | undefined
+}
+
+const maxStringLength = 255
+const maxJwtIdLength = 256
+
+/**
+ * Validates the claims of a JWT access token whose signature held (RFC 9068 §2.2 and §4): exact iss and aud, sub and
+ * client_id as non-empty bounded strings, exp, iat and nbf as integers. `exp` refuses from the very second it names
+ * (RFC 7519 §4.1.4), plus leeway. A token bound to a key or certificate (`cnf`, RFC 7800) is invalid here, since this
+ * version checks no proof. Does not decide scopes or step-up, and lets a missing `jti` pass for the access policy to judge.
+ */
+export function validateAccessToken(
+  claims: Readonly<Record<string, unknown>>,
+  expected: TokenExpectations,
+  nowMs: number,
+): AccessToken | 'invalid' | 'expired' {
+  const read = (name: string): unknown => (Object.hasOwn(claims, name) ? claims[name] : undefined)
+  const subject = read('sub')
+  const clientId = read('client_id')
+  const jwtId = read('jti')
+  const expiresAtSeconds = read('exp')
+  const issuedAtSeconds = read('iat')
+  const notBeforeSeconds = read('nbf') ?? 0
+  const scopes = readScopes(claims, expected.scopeClaims)
+  const latestStartMs = nowMs + expected.leewaySeconds * 1000
+  if (
+    read('iss') !== expected.issuer ||
+    !namesAudience(read('aud'), expected.audience) ||
+    !isBoundedString(subject, maxStringLength) ||
+    !isBoundedString(clientId, maxStringLength) ||
+    !(jwtId === undefined || isBoundedString(jwtId, maxJwtIdLength)) ||
+    !isInteger(expiresAtSeconds) ||
+    !isInteger(issuedAtSeconds) ||
+    !isInteger(notBeforeSeconds) ||
+    claims['nbf'] === null ||
+    issuedAtSeconds * 1000 > latestStartMs ||
+    notBeforeSeconds * 1000 > latestStartMs ||
+    scopes === undefined ||
+    Object.hasOwn(claims, 'cnf')
+  ) {
+    return 'invalid'
+  }
+  if (nowMs >= (expiresAtSeconds + expected.leewaySeconds) * 1000) return 'expired'
+  return {
+    issuer: expected.issuer,
+    subject,
+    clientId,
+    jwtId,
+    issuedAtSeconds,
+    expiresAtSeconds,
+    scopes,
+    authentication: {
+      acr: read('acr'),
+      amr: read('amr'),
+      authTime: read('auth_time'),
+      own: expected.ownClaim === undefined ? undefined : read(expected.ownClaim),
+    },
+    boundToTransaction: Object.hasOwn(claims, 'authorization_details'),
+  }
+}
+
+function namesAudience(value: unknown, audience: string): boolean {
+  if (typeof value === 'string') return value === audience
+  return Array.isArray(value) && value.every((member) => typeof member === 'string') && value.includes(audience)
+}
+
+/** A lone surrogate is refused: stores write it as U+FFFD, where two subjects would become one. */
+function isBoundedString(value: unknown, maxLength: number): value is string {
+  return typeof value === 'string' && value.length > 0 && value.length <= maxLength && !/\p{Surrogate}/u.test(value)
+}
+
+function isInteger(value: unknown): value is number {
+  return Number.isSafeInteger(value)
+}

@@ -1,0 +1,47 @@
+/** The JOSE header parameters that a verifier needs. */
+export interface JoseHeader {
+  alg: string
+  kid: string
+}
+
+const compactPattern = /^([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)$/
+const maxTokenLength = 8192
+const maxKeyIdLength = 256
+
+/**
+ * Whether the text is a compact JWS of three non-empty parts in canonical base64url: no padding, no impossible length,
+ * no bits left over in the last character. Without this one token has many spellings (RFC 4648 §3.5). It does not look
+ * at what the parts say.
+ */
+export function isCanonicalCompactJwt(token: string): boolean {
+  if (token.length > maxTokenLength) return false
+  const parts = compactPattern.exec(token)
+  return parts !== null && [parts[1], parts[2], parts[3]].every((part) => isCanonicalBase64url(part as string))
+}
+
+function isCanonicalBase64url(part: string): boolean {
+  switch (part.length % 4) {
+    case 0:
+      return true
+    case 2:
+      return 'AQgw'.includes(part.at(-1) as string)
+    case 3:
+      return 'AEIMQUYcgkosw048'.includes(part.at(-1) as string)
+    default:
+      return false
+  }
+}
+
+/**
+ * Picks alg and kid out of a decoded JOSE header, or returns undefined when this server must not verify it: an
+ * algorithm outside the list (RFC 8725 §3.1), a typ other than at+jwt (RFC 9068 §4), no usable kid, or any `crit`
+ * (RFC 7515 §4.1.11). Keys and key addresses inside the header (jwk, jku, x5u, x5c) are never looked at.
+ */
+export function readJoseHeader(header: unknown, algorithms: readonly string[]): JoseHeader | undefined {
+  if (typeof header !== 'object' || header === null || Object.hasOwn(header, 'crit')) return undefined
+  const { alg, kid, typ } = header as Record<string, unknown>
+  if (typeof typ !== 'string' || !/^(?:application\/)?at\+jwt$/i.test(typ)) return undefined
+  if (typeof alg !== 'string' || !algorithms.includes(alg)) return undefined
+  if (typeof kid !== 'string' || kid.length === 0 || kid.length > maxKeyIdLength) return undefined
+  return { alg, kid }
+}

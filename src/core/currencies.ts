@@ -1,0 +1,27 @@
+/**
+ * ISO 4217 (list one, 2026): codes by their digits after the decimal point. Codes without a minor unit (metals, bond
+ * units, XDR, XSU, XUA, XTS, XXX) are left out: nobody holds an account in them. A table, because `Intl` gives the
+ * digits of everyday use instead (0 for HUF) and takes codes that do not exist.
+ */
+const codesByDigits: readonly [digits: number, codes: string][] = [
+  [0, 'BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF'],
+  [
+    2,
+    `AED AFN ALL AMD AOA ARS AUD AWG AZN BAM BBD BDT BMD BND BOB BOV BRL BSD BTN BWP BYN BZD CAD CDF CHE CHF CHW CNY COP
+     COU CRC CUP CVE CZK DKK DOP DZD EGP ERN ETB EUR FJD FKP GBP GEL GHS GIP GMD GTQ GYD HKD HNL HTG HUF IDR ILS INR IRR
+     JMD KES KGS KHR KPW KYD KZT LAK LBP LKR LRD LSL MAD MDL MGA MKD MMK MNT MOP MRU MUR MVR MWK MXN MXV MYR MZN NAD NGN
+     NIO NOK NPR NZD PAB PEN PGK PHP PKR PLN QAR RON RSD RUB SAR SBD SCR SDG SEK SGD SHP SLE SOS SRD SSP STN SVC SYP SZL
+     THB TJS TMT TOP TRY TTD TWD TZS UAH USD USN UYU UZS VED VES WST XAD XCD XCG YER ZAR ZMW ZWG`,
+  ],
+  [3, 'BHD IQD JOD KWD LYD OMR TND'],
+  [4, 'CLF UYW'],
+]
+
+const digitsByCode: ReadonlyMap<string, number> = new Map(
+  codesByDigits.flatMap(([digits, codes]) => codes.split(/\s+/).map((code): [string, number] => [code, digits])),
+)
+
+/** Digits after the decimal point of an ISO 4217 currency, or undefined when the code is unknown. Case matters. */
+export function currencyDigits(currency: string): number | undefined {
+  return digitsByCode.get(currency)
+}

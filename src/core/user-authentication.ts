@@ -1,0 +1,40 @@
+import type { AccessToken } from './access-token.js'
+
+/** What a step-up route demands of the user's authentication. An empty requirement leaves the decision to the scope alone. */
+export interface UserAuthenticationRequirement {
+  /** `acr` values, any of which is enough, in order of preference (RFC 9470 §3). */
+  acrValues: readonly string[]
+  /** `amr` values, any of which is enough (RFC 8176). */
+  amr: readonly string[]
+  /** An issuer's own claim and the value it must have, such as the `authentication_level=mfa` of a custom rule. */
+  claim: { name: string; value: string } | undefined
+  /** Seconds that may have passed since `auth_time`, in addition to the rest. */
+  maxAgeSeconds: number | undefined
+}
+
+/**
+ * Whether the token shows that the user authenticated strongly and recently enough (RFC 9470 §5). One of acr, amr and
+ * own claim is enough; `auth_time` is checked in addition. Odd values fail closed: a missing `auth_time`, a string,
+ * milliseconds or a time in the future never counts as fresh. A strong acr alone authorises nothing: the scope is
+ * decided before.
+ */
+export function isUserAuthenticationSufficient(
+  { authentication }: AccessToken,
+  requirement: UserAuthenticationRequirement,
+  time: { nowMs: number; leewaySeconds: number },
+): boolean {
+  const { acrValues, amr, claim, maxAgeSeconds } = requirement
+  const anyLevel = acrValues.length === 0 && amr.length === 0 && claim === undefined
+  const strong =
+    anyLevel ||
+    (typeof authentication.acr === 'string' && acrValues.includes(authentication.acr)) ||
+    (Array.isArray(authentication.amr) && authentication.amr.some((method) => amr.includes(method))) ||
+    (claim !== undefined && authentication.own === claim.value)
+  return strong && (maxAgeSeconds === undefined || isFresh(authentication.authTime, maxAgeSeconds, time))
+}
+
+function isFresh(authTime: unknown, maxAgeSeconds: number, time: { nowMs: number; leewaySeconds: number }): boolean {
+  if (!Number.isSafeInteger(authTime)) return false
+  const ageMs = time.nowMs - (authTime as number) * 1000
+  return ageMs >= -time.leewaySeconds * 1000 && ageMs <= maxAgeSeconds * 1000
+}

@@ -1,0 +1,57 @@
+import buildGetJwks from 'get-jwks'
+import type { JoseHeader } from '../core/compact-jwt.js'
+import { importJwk } from './jwk-policy.js'
+
+type Jwk = Readonly<Record<string, unknown>>
+
+/**
+ * One loaded JWK Set (RFC 7517 §5). get-jwks picks the key, but reads the set from a `data:` URL made of the document that
+ * was fetched within limits: on the network it would follow redirects, wait and read without end, and ask the issuer once
+ * for every unknown kid. Each key is imported once per algorithm.
+ */
+export class KeySet {
+  /** The text that tells one set from another. */
+  readonly text: string
+  readonly #keyIds: ReadonlySet<string>
+  readonly #getJwks: ReturnType<typeof buildGetJwks>
+  readonly #pemByHeader = new Map<string, Promise<string | undefined>>()
+
+  /** Throws when the document is no JWK Set or holds no key that the policy lets verify with one of the algorithms. */
+  constructor(document: unknown, algorithms: readonly string[]) {
+    const keys = (document as { keys?: unknown } | null)?.keys
+    const usable = Array.isArray(keys) ? keys.filter((key) => isUsable(key, algorithms)) : []
+    if (usable.length === 0) throw new Error('the JWK Set holds no usable key')
+    this.text = JSON.stringify({ keys: usable })
+    this.#keyIds = new Set(usable.map((key) => key.kid))
+    this.#getJwks = buildGetJwks({ jwksPath: `json;base64,${Buffer.from(this.text).toString('base64')}` })
+  }
+
+  has(keyId: string): boolean {
+    return this.#keyIds.has(keyId)
+  }
+
+  /** The PEM public key for a token's header, or undefined when the set has none that fits both kid and alg. */
+  publicKey({ alg, kid }: JoseHeader): Promise<string | undefined> {
+    const header = `${alg} ${kid}`
+    let pem = this.#pemByHeader.get(header)
+    if (pem === undefined) {
+      pem = this.#getJwks.getJwk({ domain: 'data:application', alg, kid }).then(
+        (jwk) => importJwk(jwk as Jwk, alg),
+        () => undefined,
+      )
+      this.#pemByHeader.set(header, pem)
+    }
+    return pem
+  }
+}
+
+function isUsable(key: unknown, algorithms: readonly string[]): key is Jwk & { kid: string } {
+  if (typeof key !== 'object' || key === null) return false
+  const jwk = key as Jwk
+  const kid = jwk['kid']
+  return (
+    typeof kid === 'string' &&
+    !/\p{Surrogate}/u.test(kid) &&
+    algorithms.some((alg) => importJwk(jwk, alg) !== undefined)
+  )
+}

@@ -1,0 +1,88 @@
+import { mkdirSync } from 'node:fs'
+import { join } from 'node:path'
+import Database from 'libsql'
+import { migrations } from './migrations.js'
+
+/** A connection as better-sqlite3 and libsql give it; integers come back as bigint. */
+export type Connection = InstanceType<typeof Database>
+
+/** Marks a file as a stepgate ledger ("step" in ASCII). */
+const applicationId = 0x73746570
+
+/** The folder or file cannot be used; the message says what to do and the file was not changed. */
+export class UnusableDataFolder extends Error {
+  override readonly name = 'UnusableDataFolder'
+}
+
+/**
+ * Opens the two connections of a ledger in a folder: one that books, with every commit fsynced, and one that only reads.
+ * Creates folder and file when missing and applies migrations under the write lock, so that several processes can start at
+ * once. Waits for nobody: a busy file throws SQLITE_BUSY at once, because waiting inside SQLite would freeze the process.
+ */
+export function openConnections(dataFolder: string): { writer: Connection; reader: Connection } {
+  const path = join(dataFolder, 'ledger.sqlite')
+  let writer: Connection | undefined
+  try {
+    mkdirSync(dataFolder, { recursive: true })
+    writer = open(path)
+    writer.pragma('journal_mode = WAL')
+    writer.pragma('synchronous = FULL')
+    writer.pragma('foreign_keys = ON')
+    migrate(writer)
+    const reader = open(path)
+    reader.pragma('query_only = ON')
+    if (readPragma(writer, 'synchronous') !== 2n) throw new Error('the database does not take synchronous = FULL')
+    return { writer, reader }
+  } catch (error) {
+    writer?.close()
+    throw explain(error)
+  }
+}
+
+/** The value of a pragma that answers one number. */
+export function readPragma(connection: Connection, name: string): bigint {
+  return (connection.prepare(`pragma ${name}`).raw().safeIntegers(true).get() as [bigint])[0]
+}
+
+function open(path: string): Connection {
+  const connection = new Database(path, { timeout: 0 })
+  connection.defaultSafeIntegers(true)
+  return connection
+}
+
+function migrate(connection: Connection): void {
+  connection.exec('begin immediate')
+  try {
+    const done = Number(readPragma(connection, 'user_version'))
+    if (![0n, BigInt(applicationId)].includes(readPragma(connection, 'application_id')) || done > migrations.length) {
+      throw new UnusableDataFolder('ledger.sqlite was written by another program or a newer version')
+    }
+    for (const migration of migrations.slice(done)) connection.exec(migration)
+    connection.exec(`pragma application_id = ${applicationId}; pragma user_version = ${migrations.length}`)
+    connection.exec('commit')
+  } catch (error) {
+    connection.exec('rollback')
+    throw error
+  }
+}
+
+/** Whether an error comes from the storage beneath the database, and not from what was asked of it. */
+export function isStorageFault(error: unknown): boolean {
+  return /^SQLITE_(?!CONSTRAINT|MISMATCH|RANGE)/.test(String((error as { code?: unknown }).code))
+}
+
+/** Whether an error says that another process holds the write lock. */
+export function isBusy(error: unknown): boolean {
+  return String((error as { code?: unknown }).code).startsWith('SQLITE_BUSY')
+}
+
+function explain(error: unknown): unknown {
+  const { code, message } = error as { code?: unknown; message?: unknown }
+  const reason = String(code) || String(message)
+  if (/^SQLITE_(?:NOTADB|CORRUPT)/.test(reason))
+    return new UnusableDataFolder('ledger.sqlite is damaged or no SQLite database')
+  const unwritable = /^(?:SQLITE_(?:READONLY|CANTOPEN|PERM|IOERR|FULL)|ConnectionFailed|E[A-Z]+$)/.exec(reason)
+  return unwritable
+    ? new UnusableDataFolder(`expected a folder that can be created and written to (${unwritable[0]})`)
+    : error
+}

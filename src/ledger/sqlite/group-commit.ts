@@ -1,0 +1,112 @@
+import { LedgerUnavailable, OutcomeUnknown } from '../ledger.js'
+import { type Connection, isBusy, isStorageFault } from './connection.js'
+
+interface Waiting<Order, Outcome> {
+  order: Order
+  sinceMs: number
+  resolve: (outcome: Outcome) => void
+  reject: (error: unknown) => void
+}
+
+const maxGroupSize = 64
+const maxWaiting = 4096
+const busyRetryMs = 10
+const maxBusyMs = 1500
+
+/**
+ * Lets orders that arrive together share one transaction, and with it one fsync: a savepoint each, so that one failing
+ * order takes no other with it. Every caller is answered after the commit. While another process holds the write lock it
+ * tries again on a timer, so that the process goes on answering, and gives up after 1.5 s.
+ */
+export class GroupCommit<Order, Outcome> {
+  readonly #connection: Connection
+  readonly #execute: (order: Order) => Outcome
+  #waiting: Waiting<Order, Outcome>[] = []
+  #scheduled = false
+  #drained: (() => void) | undefined
+
+  /** @param execute runs one order's statements; what it throws undoes that order alone */
+  constructor(connection: Connection, execute: (order: Order) => Outcome) {
+    this.#connection = connection
+    this.#execute = execute
+  }
+
+  /** Queues an order. Rejects with `LedgerUnavailable`, `OutcomeUnknown`, or what `execute` threw. */
+  submit(order: Order): Promise<Outcome> {
+    if (this.#waiting.length >= maxWaiting) return Promise.reject(new LedgerUnavailable('too many orders are waiting'))
+    return new Promise((resolve, reject) => {
+      this.#waiting.push({ order, sinceMs: performance.now(), resolve, reject })
+      if (!this.#scheduled) this.#schedule(0)
+    })
+  }
+
+  /** Resolves once every queued order has been answered. */
+  drain(): Promise<void> {
+    if (!this.#scheduled) return Promise.resolve()
+    return new Promise((resolve) => {
+      this.#drained = resolve
+    })
+  }
+
+  #schedule(delayMs: number): void {
+    this.#scheduled = true
+    if (delayMs === 0) setImmediate(() => this.#commitGroup())
+    else setTimeout(() => this.#commitGroup(), delayMs)
+  }
+
+  #commitGroup(): void {
+    const group = this.#waiting.splice(0, maxGroupSize)
+    try {
+      this.#connection.exec('begin immediate')
+    } catch (error) {
+      this.#postpone(group, error)
+      return
+    }
+    let committing = false
+    try {
+      const answers = group.map((waiting) => this.#executeInSavepoint(waiting))
+      committing = true
+      this.#connection.exec('commit')
+      for (const answer of answers) answer()
+    } catch (error) {
+      const fault = committing
+        ? new OutcomeUnknown('the commit failed', { cause: error })
+        : new LedgerUnavailable('the transaction failed', { cause: error })
+      for (const { reject } of group) reject(fault)
+      if (this.#connection.inTransaction) this.#connection.exec('rollback')
+    }
+    this.#continue(0)
+  }
+
+  #executeInSavepoint({ order, resolve, reject }: Waiting<Order, Outcome>): () => void {
+    try {
+      this.#connection.exec('savepoint one_order')
+      const outcome = this.#execute(order)
+      this.#connection.exec('release one_order')
+      return () => resolve(outcome)
+    } catch (error) {
+      this.#connection.exec('rollback to one_order; release one_order')
+      const fault = isStorageFault(error)
+        ? new LedgerUnavailable('the ledger cannot be written', { cause: error })
+        : error
+      return () => reject(fault)
+    }
+  }
+
+  #postpone(group: Waiting<Order, Outcome>[], error: unknown): void {
+    const oldestMs = isBusy(error) ? performance.now() - maxBusyMs : Number.POSITIVE_INFINITY
+    const unavailable = new LedgerUnavailable('the ledger cannot be written', { cause: error })
+    for (const { reject } of group.filter(({ sinceMs }) => sinceMs < oldestMs)) reject(unavailable)
+    this.#waiting = [...group.filter(({ sinceMs }) => sinceMs >= oldestMs), ...this.#waiting]
+    this.#continue(busyRetryMs)
+  }
+
+  #continue(delayMs: number): void {
+    if (this.#waiting.length > 0) {
+      this.#schedule(delayMs)
+      return
+    }
+    this.#scheduled = false
+    this.#drained?.()
+  }
+}

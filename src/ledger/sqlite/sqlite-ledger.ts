@@ -1,0 +1,162 @@
+import { randomUUID } from 'node:crypto'
+import { setTimeout as delay } from 'node:timers/promises'
+import type { OpeningAccount } from '../../core/opening-accounts.js'
+import {
+  type Account,
+  type AccountEntry,
+  type BookingOutcome,
+  type Ledger,
+  LedgerUnavailable,
+  type Owner,
+  type Transfer,
+  type TransferOrder,
+} from '../ledger.js'
+import { prepareBooking } from './booking.js'
+import { type Connection, isBusy, isStorageFault, openConnections } from './connection.js'
+import { GroupCommit } from './group-commit.js'
+import {
+  type AccountRow,
+  accountColumns,
+  type EntryRow,
+  entryColumns,
+  type TransferRow,
+  toAccount,
+  toEntry,
+  toTransfer,
+  transferColumns,
+} from './rows.js'
+
+const pruneBatchSize = 500
+const busyRetryMs = 20
+const maxBusyAttempts = 250
+
+/** The ledger in one SQLite file of a folder. Several processes may share the folder; each commit is fsynced. */
+export class SqliteLedger implements Ledger {
+  readonly #writer: Connection
+  readonly #reader: Connection
+  readonly #bookings: GroupCommit<TransferOrder, BookingOutcome>
+  readonly #statements = new Map<string, ReturnType<Connection['prepare']>>()
+
+  private constructor({ writer, reader }: { writer: Connection; reader: Connection }) {
+    this.#writer = writer
+    this.#reader = reader
+    this.#bookings = new GroupCommit(writer, prepareBooking(writer))
+  }
+
+  /**
+   * Opens or creates the ledger, waiting up to 5 s for other processes that start on the same folder. Throws
+   * `UnusableDataFolder` when the folder cannot be written or the file is damaged or not ours.
+   */
+  static async open(dataFolder: string): Promise<SqliteLedger> {
+    return new SqliteLedger(await retryWhileBusy(() => openConnections(dataFolder)))
+  }
+
+  async accountsOf({ issuer, subject }: Owner): Promise<Account[]> {
+    const sql = `select ${accountColumns} where issuer = ? and subject = ? order by iban`
+    return this.#all<AccountRow>(sql, issuer, subject).map(toAccount)
+  }
+
+  async account({ issuer, subject }: Owner, accountId: string): Promise<Account | undefined> {
+    const sql = `select ${accountColumns} where id = ? and issuer = ? and subject = ?`
+    return this.#all<AccountRow>(sql, accountId, issuer, subject).map(toAccount)[0]
+  }
+
+  async entriesOf(
+    owner: Owner,
+    accountId: string,
+    { limit, before }: { limit: number; before: number | undefined },
+  ): Promise<AccountEntry[] | undefined> {
+    if ((await this.account(owner, accountId)) === undefined) return undefined
+    const sql = `select ${entryColumns} where account_id = ? and number < ? order by number desc limit ?`
+    return this.#all<EntryRow>(sql, accountId, before ?? Number.MAX_SAFE_INTEGER, limit).map(toEntry)
+  }
+
+  async transfer({ issuer, subject }: Owner, transferId: string): Promise<Transfer | undefined> {
+    const sql = `select ${transferColumns} where transfers.id = ? and debtor.issuer = ? and debtor.subject = ?`
+    return this.#all<TransferRow>(sql, transferId, issuer, subject).map(toTransfer)[0]
+  }
+
+  book(order: TransferOrder): Promise<BookingOutcome> {
+    return this.#bookings.submit(order)
+  }
+
+  openAccounts(issuer: string, accounts: readonly OpeningAccount[]): Promise<number> {
+    const open = this.#writer.prepare(
+      `insert into accounts (id, issuer, subject, iban, name, currency, opening_balance, balance)
+       values (?, ?, ?, ?, ?, ?, ?, ?) on conflict (iban) do nothing`,
+    )
+    return this.#write(() =>
+      accounts.reduce((opened, { subject, iban, name, currency, balanceMinorUnits: balance }) => {
+        return opened + open.run(randomUUID(), issuer, subject, iban, name, currency, balance, balance).changes
+      }, 0),
+    )
+  }
+
+  prune(nowMs: number): Promise<number> {
+    const forgetTokens = this.#writer.prepare(
+      `delete from spent_tokens where (issuer, jti) in
+       (select issuer, jti from spent_tokens where remember_until_ms <= ? limit ${pruneBatchSize})`,
+    )
+    const forgetRecords = this.#writer.prepare(
+      `delete from idempotency_records where (issuer, subject, key) in
+       (select issuer, subject, key from idempotency_records where remember_until_ms <= ? limit ${pruneBatchSize})`,
+    )
+    return this.#write(() => forgetTokens.run(nowMs).changes + forgetRecords.run(nowMs).changes)
+  }
+
+  async isReachable(): Promise<boolean> {
+    try {
+      this.#all('select count(*) from sqlite_schema')
+      return true
+    } catch (error) {
+      if (error instanceof LedgerUnavailable) return false
+      throw error
+    }
+  }
+
+  async close(): Promise<void> {
+    await this.#bookings.drain()
+    this.#reader.close()
+    this.#writer.close()
+  }
+
+  #all<Row>(sql: string, ...parameters: unknown[]): Row[] {
+    try {
+      let statement = this.#statements.get(sql)
+      if (statement === undefined) {
+        statement = this.#reader.prepare(sql)
+        this.#statements.set(sql, statement)
+      }
+      return statement.all(parameters) as Row[]
+    } catch (error) {
+      throw isStorageFault(error) ? new LedgerUnavailable('the ledger cannot be read', { cause: error }) : error
+    }
+  }
+
+  #write<T>(work: () => T): Promise<T> {
+    return retryWhileBusy(() => {
+      this.#writer.exec('begin immediate')
+      try {
+        const result = work()
+        this.#writer.exec('commit')
+        return result
+      } catch (error) {
+        this.#writer.exec('rollback')
+        throw error
+      }
+    })
+  }
+}
+
+async function retryWhileBusy<T>(work: () => T): Promise<T> {
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      return work()
+    } catch (error) {
+      if (!isBusy(error)) throw error
+      if (attempt === maxBusyAttempts)
+        throw new LedgerUnavailable('another process keeps the ledger locked', { cause: error })
+      await delay(busyRetryMs)
+    }
+  }
+}

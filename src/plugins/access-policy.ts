@@ -1,0 +1,52 @@
+import type { FastifyInstance } from 'fastify'
+import fp from 'fastify-plugin'
+import { type AccessRules, decideAccess, type RouteAccess } from '../core/access-policy.js'
+import type { Clock } from '../core/clock.js'
+import { Refusal } from '../core/refusal.js'
+
+export interface AccessPolicyOptions extends AccessRules {
+  clock: Clock
+}
+
+declare module 'fastify' {
+  interface FastifyContextConfig {
+    /** Who may call the route. A route that does not declare it stops the boot. */
+    access?: RouteAccess
+  }
+}
+
+/**
+ * Enforces the policy that each route declares in `config.access`: verifies the token and decides scope, lifetime and user
+ * authentication, before the body is read. Nothing is exempt by its path; a route without a policy stops the boot.
+ */
+export default fp(
+  async (app: FastifyInstance, options: AccessPolicyOptions) => {
+    const declarations: { config?: { access?: RouteAccess } | undefined; method: string | string[]; url: string }[] = []
+    app.addHook('onRoute', (route) => {
+      declarations.push(route)
+    })
+    app.addHook('onReady', async () => {
+      const undeclared = declarations.filter(({ config }) => config?.access === undefined)
+      if (undeclared.length === 0) return
+      const routes = undeclared.map(({ method, url }) => `${method} ${url}`).join(', ')
+      throw new Error(`routes without config.access: ${routes}`)
+    })
+
+    app.addHook('onRequest', async (request) => {
+      const { access } = request.routeOptions.config
+      if (access === 'public' || request.is404) return
+      if (access === undefined) throw new Error('a route without an access policy was reached')
+      const accessToken = await app.verifyAccessToken(request, access.singleUse === true ? 'never' : 'cache')
+      const problem = decideAccess(access, accessToken, options, options.clock.nowMs())
+      if (problem !== undefined) throw new Refusal(problem)
+      request.accessToken = accessToken
+    })
+
+    app.addHook('preHandler', async (request) => {
+      const { access } = request.routeOptions.config
+      if (typeof access !== 'object' || access.stepUp !== true) return
+      if (request.accessToken?.boundToTransaction === true) throw new Refusal('transaction-not-authorized')
+    })
+  },
+  { name: 'access-policy', fastify: '5.x', dependencies: ['access-token'] },
+)

@@ -1,0 +1,120 @@
+import fastifyJwt from '@fastify/jwt'
+import type { FastifyInstance, FastifyRequest } from 'fastify'
+import fp from 'fastify-plugin'
+import { LRUCache } from 'lru-cache'
+import { type AccessToken, type TokenExpectations, validateAccessToken } from '../core/access-token.js'
+import { readBearerCredentials } from '../core/bearer.js'
+import type { Clock } from '../core/clock.js'
+import { isCanonicalCompactJwt, readJoseHeader } from '../core/compact-jwt.js'
+import { Refusal } from '../core/refusal.js'
+import type { KeySource } from '../keys/key-source.js'
+
+export interface AccessTokenOptions extends TokenExpectations {
+  /** JWS algorithms to accept, by exact name. */
+  algorithms: readonly string[]
+  keySource: KeySource
+  clock: Clock
+}
+
+declare module 'fastify' {
+  interface FastifyRequest {
+    /** The caller's access token, once verified; null on public routes. */
+    accessToken: AccessToken | null
+    /** The token's text while it is being verified. */
+    bearerToken: string | null
+  }
+  interface FastifyInstance {
+    /**
+     * Verifies the request's bearer token and returns it. Throws `Refusal` when there is none or it is not valid, and
+     * `KeysUnavailable` when that cannot be known. Does not look at scopes.
+     */
+    verifyAccessToken(request: FastifyRequest, reuse: 'cache' | 'never'): Promise<AccessToken>
+  }
+}
+
+interface VerifiedToken {
+  text: string
+  accessToken: AccessToken
+  keyEpoch: number
+}
+
+const maxVerifiedTokens = 10_000
+/** The last characters of a token are its signature's: enough to find it; the whole text is compared after. */
+const cacheKeyLength = 43
+
+/**
+ * Bearer access tokens (RFC 6750, RFC 9068). A token not seen before goes through `request.jwtVerify` with the issuer's key
+ * for its kid, then through `validateAccessToken`. Tokens verified before are found by their text, as long as they live
+ * and the keys stay the same.
+ */
+export default fp(
+  async (app: FastifyInstance, options: AccessTokenOptions) => {
+    const { algorithms, keySource, clock, leewaySeconds } = options
+    const verifiedTokens = new LRUCache<string, VerifiedToken>({ max: maxVerifiedTokens })
+
+    app.decorateRequest('accessToken', null)
+    app.decorateRequest('bearerToken', null)
+    await app.register(fastifyJwt, {
+      decode: { complete: true },
+      // The same PEM text for the same key, so that @fastify/jwt keeps one verifier for it instead of parsing the key anew.
+      secret: async (_request: FastifyRequest, decoded: unknown) => findKey((decoded as { header: unknown }).header),
+      verify: {
+        algorithms: [...algorithms] as never,
+        extractToken: (request: FastifyRequest) => request.bearerToken as string,
+        // Times are validated below, by the injected clock and as strictly as RFC 7519 asks.
+        ignoreExpiration: true,
+        ignoreNotBefore: true,
+      },
+    })
+
+    app.decorate('verifyAccessToken', async (request, reuse) => {
+      const text = readToken(request)
+      const known = reuse === 'cache' ? findVerified(text) : undefined
+      const accessToken = known ?? (await verify(request, text))
+      if (reuse === 'cache' && known === undefined) {
+        verifiedTokens.set(text.slice(-cacheKeyLength), { text, accessToken, keyEpoch: keySource.epoch })
+      }
+      return accessToken
+    })
+
+    async function findKey(header: unknown): Promise<string> {
+      const joseHeader = readJoseHeader(header, algorithms)
+      const publicKey = joseHeader && (await keySource.publicKey(joseHeader))
+      if (publicKey === undefined) throw new Refusal('invalid-token')
+      return publicKey
+    }
+
+    function findVerified(text: string): AccessToken | undefined {
+      const verified = verifiedTokens.get(text.slice(-cacheKeyLength))
+      if (verified?.text !== text || verified.keyEpoch !== keySource.epoch) return undefined
+      const alive = clock.nowMs() < (verified.accessToken.expiresAtSeconds + leewaySeconds) * 1000
+      return alive ? verified.accessToken : undefined
+    }
+
+    async function verify(request: FastifyRequest, text: string): Promise<AccessToken> {
+      if (!isCanonicalCompactJwt(text)) throw new Refusal('invalid-token')
+      request.bearerToken = text
+      const { payload } = await request.jwtVerify<{ payload: Record<string, unknown> }>().catch(refuse)
+      request.bearerToken = null
+      const accessToken = validateAccessToken(payload, options, clock.nowMs())
+      if (accessToken === 'invalid') throw new Refusal('invalid-token')
+      if (accessToken === 'expired') throw new Refusal('expired-token')
+      return accessToken
+    }
+  },
+  { name: 'access-token', fastify: '5.x' },
+)
+
+function readToken(request: FastifyRequest): string {
+  const tokenInQuery = Object.hasOwn(request.query as object, 'access_token')
+  const credentials = readBearerCredentials(request.raw.rawHeaders, tokenInQuery)
+  if (credentials.kind === 'malformed') throw new Refusal('invalid-request')
+  if (credentials.kind === 'none') throw new Refusal('missing-token')
+  return credentials.token
+}
+
+/** Whatever the JWT packages find wrong with a token makes it invalid; everything else is not the token's fault. */
+function refuse(error: unknown): never {
+  const code = String((error as { code?: unknown }).code)
+  throw /^(?:FAST_JWT|FST_JWT)_/.test(code) ? new Refusal('invalid-token', { cause: error }) : error
+}

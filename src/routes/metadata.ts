@@ -1,0 +1,38 @@
+import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod'
+import { z } from 'zod'
+
+export interface MetadataRouteOptions {
+  publicUrl: string
+  issuer: string
+}
+
+export const metadataSchema = z
+  .strictObject({
+    resource: z.url(),
+    authorization_servers: z.array(z.url()),
+    scopes_supported: z.array(z.string()),
+    bearer_methods_supported: z.array(z.literal('header')),
+  })
+  .meta({ id: 'ProtectedResourceMetadata', description: 'RFC 9728 §2' })
+
+/** Protected resource metadata (RFC 9728): where a challenge's `resource_metadata` leads. Names nothing this version lacks. */
+export const metadataRoutes: FastifyPluginAsyncZod<MetadataRouteOptions> = async (app, { publicUrl, issuer }) => {
+  const metadata = {
+    resource: publicUrl,
+    authorization_servers: [issuer],
+    scopes_supported: ['read:accounts', 'transfer:funds'],
+    bearer_methods_supported: ['header' as const],
+  }
+  app.route({
+    method: 'GET',
+    url: '/.well-known/oauth-protected-resource',
+    config: { access: 'public' },
+    schema: {
+      operationId: 'getProtectedResourceMetadata',
+      summary: 'Protected resource metadata (RFC 9728)',
+      tags: ['documentation'],
+      response: { 200: metadataSchema },
+    },
+    handler: async () => metadata,
+  })
+}
