@@ -44,7 +44,7 @@ export function choosePayment(
   const inEuro = accounts.filter(({ currency }) => currency === 'EUR')
   const [debtor, creditor] = inEuro.toSorted((a, b) => Number(b.balanceCents - a.balanceCents))
   if (debtor === undefined || creditor === undefined)
-    throw new StoryDiffers('the story needs a user with two accounts in EUR')
+    throw new StoryDiffers('the user has no two accounts in EUR: is this data of another issuer?')
   if (debtor.balanceCents < amountCents) {
     const most = `${formatCents(debtor.balanceCents)} EUR`
     throw new StoryDiffers(

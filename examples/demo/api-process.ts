@@ -5,7 +5,10 @@ import { demoHost, demoStepUp, inPackage, packageFolder } from './settings.js'
 
 /** The API in a process of its own. */
 export interface ApiProcess {
-  /** Resolves when it answers. Rejects when it ends before, or does not answer within ten seconds. */
+  /**
+   * Resolves when it answers. Rejects when it ends before, or does not answer within ten seconds. Does not wait for the
+   * issuer's keys; the first request that needs them does.
+   */
   ready(): Promise<void>
   /** Resolves when the process has ended, with words for how. */
   readonly ended: Promise<string>
@@ -58,7 +61,7 @@ export function startApi(options: { port: number; issuer: string; dataFolder: st
     ended,
     async ready() {
       const deadlineMs = Date.now() + startTimeoutMs
-      while (!(await answers(`${publicUrl}/readyz`))) {
+      while (!(await answers(`${publicUrl}/livez`))) {
         if (hasEnded) throw new Error(`the API ended before it was ready (${await ended})`)
         if (Date.now() > deadlineMs) throw new Error(`the API was not ready within ${startTimeoutMs / 1000} s`)
         await wait(pollMs)

@@ -19,11 +19,12 @@ export function describeDemo({ apiUrl, issuer, dataFolder, apiPort, issuerPort }
     ...(issuerPort === defaults.issuerPort ? [] : [`--issuer ${issuer} `]),
   ]
   const token = (scope: string) => `TOKEN=$(npm run --silent story -- ${ports.join('')}--token ${scope})`
-  const transfer = `curl -si ${apiUrl}/transfers -H "Authorization: Bearer $TOKEN" --json '${JSON.stringify({
+  const bearer = '-H "Authorization: Bearer $TOKEN"'
+  const payment = JSON.stringify({
     debtorAccount: { iban: 'DE89370400440532013000' },
     creditorAccount: { iban: 'NL91ABNA0417164300' },
     instructedAmount: { currency: 'EUR', amount: '10.00' },
-  })}'`
+  })
   return `
 The demo is up. Ctrl-C ends it.
 
@@ -34,8 +35,8 @@ ${table(people)}
 In another terminal, in this folder:
 
   ${token('read:accounts')}
-  curl -s ${apiUrl}/accounts -H "Authorization: Bearer $TOKEN"
-  ${transfer}
+  curl -s ${apiUrl}/accounts ${bearer}
+  curl -si ${apiUrl}/transfers ${bearer} -H 'Content-Type: application/json' -d '${payment}'
 
 The transfer is refused with a step-up challenge. With this token it works, once:
 

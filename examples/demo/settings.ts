@@ -23,6 +23,9 @@ export const demoHost = '127.0.0.1'
 /** What the demo's API asks for in a step-up challenge. */
 export const demoStepUp = { acrValues: acr.multiFactor, maxAgeSeconds: 300 } as const
 
+const defaultApiPort = 3000
+const defaultIssuerPort = 4000
+
 /** The package's folder. The compiled file stands three folders below it. */
 export const packageFolder = fileURLToPath(new URL('../../../', import.meta.url))
 
@@ -33,15 +36,17 @@ export function inPackage(path: string): string {
 
 /** Reads `DEMO_API_PORT`, `DEMO_ISSUER_PORT` and `DEMO_DATA_DIR`. Throws SettingsError. Touches no port and no file. */
 export function readDemoSettings(environment: NodeJS.ProcessEnv): DemoSettings {
-  const apiPort = readPort(environment, 'DEMO_API_PORT', 3000)
-  const issuerPort = readPort(environment, 'DEMO_ISSUER_PORT', 4000)
+  const apiPort = readPort(environment, 'DEMO_API_PORT', defaultApiPort)
+  const issuerPort = readPort(environment, 'DEMO_ISSUER_PORT', defaultIssuerPort)
   if (apiPort === issuerPort) throw new SettingsError('DEMO_ISSUER_PORT: must be another port than the API has')
+  // Accounts belong to a user of one issuer, and the port is part of the issuer's name, so another port has its own data.
+  const defaultFolder = issuerPort === defaultIssuerPort ? './data/demo' : `./data/demo-${issuerPort}`
   return {
     apiPort,
     apiUrl: `http://${demoHost}:${apiPort}`,
     issuerPort,
     issuer: `http://${demoHost}:${issuerPort}`,
-    dataFolder: environment['DEMO_DATA_DIR'] || './data/demo',
+    dataFolder: environment['DEMO_DATA_DIR'] || defaultFolder,
   }
 }
 

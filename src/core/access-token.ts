@@ -90,9 +90,9 @@ function namesAudience(value: unknown, audience: string): boolean {
   return Array.isArray(value) && value.every((member) => typeof member === 'string') && value.includes(audience)
 }
 
-/** A lone surrogate is refused: stores write it as U+FFFD, where two subjects would become one. */
+/** Lone surrogates and U+FFFD are refused: stores and decoders write broken text as the latter, and two subjects would become one. */
 function isBoundedString(value: unknown, maxLength: number): value is string {
-  return typeof value === 'string' && value.length > 0 && value.length <= maxLength && !/\p{Surrogate}/u.test(value)
+  return typeof value === 'string' && value.length > 0 && value.length <= maxLength && !/[\p{Surrogate}\uFFFD]/u.test(value)
 }
 
 function isInteger(value: unknown): value is number {
