@@ -1,7 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import type { Socket } from 'node:net'
 import Fastify, { type FastifyInstance, LogController } from 'fastify'
-import { validatorCompiler } from 'fastify-type-provider-zod'
 import type { Config } from './config.js'
 import type { Clock } from './core/clock.js'
 import type { KeySource } from './keys/key-source.js'
@@ -18,6 +17,7 @@ import rateLimit from './plugins/rate-limit.js'
 import requestLog, { loggerOptions } from './plugins/request-log.js'
 import responseHeaders, { fixedHeaders } from './plugins/response-headers.js'
 import singleUse from './plugins/single-use.js'
+import { zodValidation } from './plugins/zod-validation.js'
 import type { ReplayStore } from './replay/replay-store.js'
 import { accountRoutes } from './routes/accounts.js'
 import { healthRoutes } from './routes/health.js'
@@ -58,6 +58,11 @@ export async function buildApp(
     keepAliveTimeout: keepAliveTimeoutMs,
     http: { maxHeaderSize: maxHeaderBytes, headersTimeout: requestTimeoutMs },
     return503OnClosing: false,
+    // Answers are built by typed code and checked against their schemas in the tests, not again on every request. Named here
+    // rather than set later, because Fastify would load its own compilers first.
+    schemaController: {
+      compilersFactory: { buildValidator: () => zodValidation as never, buildSerializer: () => () => JSON.stringify },
+    },
     frameworkErrors: (error, request, reply) => {
       sendRefusal(toRefusal(error), request, reply.headers(fixedHeaders(publicUrl)), problemOptions)
     },
@@ -65,9 +70,6 @@ export async function buildApp(
       answerConnectionError(error, socket, publicUrl),
   })
   app.removeContentTypeParser('text/plain')
-  app.setValidatorCompiler(validatorCompiler)
-  // Answers are built by typed code and checked against their schemas in the tests, not again on every request.
-  app.setSerializerCompiler(() => (body) => JSON.stringify(body))
 
   await app.register(problem, problemOptions)
   await app.register(notFound)

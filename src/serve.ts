@@ -24,13 +24,18 @@ export interface ServeOptions {
 export async function serve({ config, warnings, ledger, adminListener }: ServeOptions): Promise<() => Promise<void>> {
   const clock = systemClock
   const replayStore = new LruReplayStore({ maxEntries: config.REPLAY_CACHE_SIZE, clock, whenFull: 'forget' })
+  let issuerDown = false
   const keySource = new JwksKeySource({
     issuer: config.ISSUER,
     jwksUri: config.JWKS_URI,
     algorithms: config.ALGORITHMS,
     clock,
     onRefresh: (fault) => {
-      if (fault !== undefined) app.log.warn({ err: fault }, 'the keys of the issuer could not be refreshed')
+      // An outage is told once when it begins and once when it ends, not every few seconds.
+      const fails = fault !== undefined
+      if (fails && !issuerDown) app.log.warn({ err: fault }, 'the keys of the issuer cannot be refreshed')
+      if (!fails && issuerDown) app.log.info('the keys of the issuer are refreshed again')
+      issuerDown = fails
     },
   })
   const app = await buildApp(config, { clock, keySource, ledger, replayStore })

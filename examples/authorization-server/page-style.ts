@@ -9,7 +9,7 @@ h1 { font-size: 1.5rem; line-height: 1.2; }
 label { display: block; margin-top: 1rem; font-weight: 600; }
 input { box-sizing: border-box; width: 100%; padding: .5rem; font: inherit; border: 1px solid; border-radius: .25rem; }
 button { margin: 1.5rem .5rem 0 0; padding: .5rem 1.25rem; font: inherit; border: 1px solid; border-radius: .25rem; }
-button.primary { background: AccentColor; color: AccentColorText; font-weight: 600; }
+button.primary { background: CanvasText; color: Canvas; font-weight: 600; }
 :focus-visible { outline: 3px solid Highlight; outline-offset: 2px; }
 .error { padding: .75rem 1rem; border: 2px solid; border-left-width: .75rem; font-weight: 600; }
 .hint { margin: .25rem 0; }

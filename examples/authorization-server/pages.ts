@@ -93,7 +93,7 @@ ${describeError(error)}
 <form method="post">
 <label for="answer">${label}</label>
 <p id="hint" class="hint">${hint}</p>
-<input id="answer" name="answer" inputmode="${input.inputmode}" autocomplete="${input.autocomplete}" required${describedBy(error, 'hint')}${autofocus(true)}>
+<input id="answer" name="answer" inputmode="${input.inputmode}" autocomplete="${input.autocomplete}" required${describedBy(error, 'hint')}${autofocus(enrolment === undefined)}>
 ${buttons('Confirm')}
 </form>`,
   }

@@ -1,7 +1,7 @@
 /**
  * Takes oidc-provider's notices off the console until the function it returns is called; every other line passes. It
  * prints that Node 20 is old when it is imported, and that its in-memory adapter is for demonstrations when a provider is
- * built. Both are true, both are said in this example's documentation, and neither helps who reads the demo's table.
+ * built. Both are true, and this server is for demonstrations; but they would stand in the middle of the demo's story.
  */
 function silenceNotices(): () => void {
   const { info, warn } = console

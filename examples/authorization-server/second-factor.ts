@@ -1,7 +1,7 @@
 import type { Markup } from './html.js'
 
 /** One look at the second factor's page. */
-export interface SecondFactorStep {
+interface SecondFactorStep {
   readonly username: string
   /** Names the interaction, so that a factor can tell two open pages of one user apart. Not secret, not guessable. */
   readonly interactionId: string
@@ -24,7 +24,7 @@ export interface SecondFactorQuestion {
 }
 
 /** The factor is passed; `amr` holds its authentication method references (RFC 8176), without "pwd" and "mfa". */
-export interface SecondFactorPassed {
+interface SecondFactorPassed {
   readonly outcome: 'passed'
   readonly amr: readonly string[]
 }

@@ -15,10 +15,10 @@ import type { AuthorizationCode, KoaContextWithOIDC } from 'oidc-provider'
 export const acr = { password: 'urn:stepgate:acr:pwd', multiFactor: 'urn:stepgate:acr:mfa' } as const
 
 /** Scopes that no one gets without multi-factor authentication in the same authorization request. */
-export const highValueScopes: readonly string[] = ['transfer:funds', 'step_up']
+const highValueScopes: readonly string[] = ['transfer:funds', 'step_up']
 
 /** What an authorization request asked for, as far as the rule looks at it. */
-export interface StepUpRequest {
+interface StepUpRequest {
   readonly scopes: Iterable<string>
   readonly acrValues: readonly unknown[]
   /** Whether a payment is to be authorised in detail (RFC 9396), which moves money like the scope does. */
@@ -26,7 +26,7 @@ export interface StepUpRequest {
 }
 
 /** First part, "isStepUpRequested": a high-value scope, the MFA class among `acr_values` (RFC 9470 §4), or a payment. */
-export function isStepUpRequested({ scopes, acrValues, namesPayment }: StepUpRequest): boolean {
+function isStepUpRequested({ scopes, acrValues, namesPayment }: StepUpRequest): boolean {
   return (
     [...scopes].some((scope) => highValueScopes.includes(scope)) || acrValues.includes(acr.multiFactor) || namesPayment
   )

@@ -11,10 +11,7 @@ export interface UserSeed {
 }
 
 /** How a sign-in ended. A wrong password and an unknown name look the same, and take equally long. */
-export type SignIn =
-  | { outcome: 'signed-in' }
-  | { outcome: 'refused' }
-  | { outcome: 'locked'; retryAfterSeconds: number }
+type SignIn = { outcome: 'signed-in' } | { outcome: 'refused' } | { outcome: 'locked'; retryAfterSeconds: number }
 
 /** The users of this server, in memory. */
 export interface UserStore {

@@ -7,7 +7,7 @@ import { answerPages, type Person, type Question } from './person.js'
 import type { Print } from './terminal.js'
 
 /** Parameters of a `WWW-Authenticate: Bearer` challenge, as oauth4webapi parses them. */
-export type Challenge = Readonly<Record<string, string | undefined>>
+type Challenge = Readonly<Record<string, string | undefined>>
 
 /** An answer of the API. */
 export interface Answer {

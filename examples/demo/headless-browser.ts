@@ -103,12 +103,12 @@ function readPage(url: URL, status: number, html: string): Page {
   const fields = new Map<string, string>()
   for (const [input] of form.matchAll(/<input\b[^>]*>/g)) {
     const name = /\bname="([^"]*)"/.exec(input)?.[1]
-    if (name !== undefined) fields.set(name, unescape(/\bvalue="([^"]*)"/.exec(input)?.[1] ?? ''))
+    if (name !== undefined) fields.set(name, decodeEntities(/\bvalue="([^"]*)"/.exec(input)?.[1] ?? ''))
   }
-  return { url, status, html, alert: alert === undefined ? undefined : unescape(alert), fields }
+  return { url, status, html, alert: alert === undefined ? undefined : decodeEntities(alert), fields }
 }
 
-function unescape(text: string): string {
+function decodeEntities(text: string): string {
   return text
     .replaceAll('&lt;', '<')
     .replaceAll('&gt;', '>')

@@ -12,11 +12,6 @@ export interface DemoSettings {
   readonly dataFolder: string
 }
 
-/** A variable that cannot be used. The message begins with its name. */
-export class SettingsError extends Error {
-  override readonly name = 'SettingsError'
-}
-
 /** The only address that the demo listens on. */
 export const demoHost = '127.0.0.1'
 
@@ -34,11 +29,14 @@ export function inPackage(path: string): string {
   return join(packageFolder, path)
 }
 
-/** Reads `DEMO_API_PORT`, `DEMO_ISSUER_PORT` and `DEMO_DATA_DIR`. Throws SettingsError. Touches no port and no file. */
+/**
+ * Reads `DEMO_API_PORT`, `DEMO_ISSUER_PORT` and `DEMO_DATA_DIR`. Throws an Error that begins with the name of the
+ * variable at fault. Touches no port and no file.
+ */
 export function readDemoSettings(environment: NodeJS.ProcessEnv): DemoSettings {
   const apiPort = readPort(environment, 'DEMO_API_PORT', defaultApiPort)
   const issuerPort = readPort(environment, 'DEMO_ISSUER_PORT', defaultIssuerPort)
-  if (apiPort === issuerPort) throw new SettingsError('DEMO_ISSUER_PORT: must be another port than the API has')
+  if (apiPort === issuerPort) throw new Error('DEMO_ISSUER_PORT: must be another port than the API has')
   // Accounts belong to a user of one issuer, and the port is part of the issuer's name, so another port has its own data.
   const defaultFolder = issuerPort === defaultIssuerPort ? './data/demo' : `./data/demo-${issuerPort}`
   return {
@@ -53,6 +51,6 @@ export function readDemoSettings(environment: NodeJS.ProcessEnv): DemoSettings {
 function readPort(environment: NodeJS.ProcessEnv, name: string, fallback: number): number {
   const text = environment[name] || String(fallback)
   const port = /^\d{1,5}$/.test(text) ? Number(text) : 0
-  if (port < 1 || port > 65_535) throw new SettingsError(`${name}: must be a port number, 1 to 65535`)
+  if (port < 1 || port > 65_535) throw new Error(`${name}: must be a port number, 1 to 65535`)
   return port
 }

@@ -92,7 +92,9 @@ function namesAudience(value: unknown, audience: string): boolean {
 
 /** Lone surrogates and U+FFFD are refused: stores and decoders write broken text as the latter, and two subjects would become one. */
 function isBoundedString(value: unknown, maxLength: number): value is string {
-  return typeof value === 'string' && value.length > 0 && value.length <= maxLength && !/[\p{Surrogate}\uFFFD]/u.test(value)
+  return (
+    typeof value === 'string' && value.length > 0 && value.length <= maxLength && !/[\p{Surrogate}\uFFFD]/u.test(value)
+  )
 }
 
 function isInteger(value: unknown): value is number {

@@ -1,7 +1,8 @@
-import buildGetJwks from 'get-jwks'
+import type buildGetJwks from 'get-jwks'
 import type { JoseHeader } from '../core/compact-jwt.js'
 import { importJwk } from './jwk-policy.js'
 
+type GetJwks = ReturnType<typeof buildGetJwks>
 type Jwk = Readonly<Record<string, unknown>>
 
 /**
@@ -13,17 +14,25 @@ export class KeySet {
   /** The text that tells one set from another. */
   readonly text: string
   readonly #keyIds: ReadonlySet<string>
-  readonly #getJwks: ReturnType<typeof buildGetJwks>
+  readonly #getJwks: GetJwks
   readonly #pemByHeader = new Map<string, Promise<string | undefined>>()
 
+  private constructor(text: string, keyIds: ReadonlySet<string>, getJwks: GetJwks) {
+    this.text = text
+    this.#keyIds = keyIds
+    this.#getJwks = getJwks
+  }
+
   /** Throws when the document is no JWK Set or holds no key that the policy lets verify with one of the algorithms. */
-  constructor(document: unknown, algorithms: readonly string[]) {
+  static async read(document: unknown, algorithms: readonly string[]): Promise<KeySet> {
     const keys = (document as { keys?: unknown } | null)?.keys
     const usable = Array.isArray(keys) ? keys.filter((key) => isUsable(key, algorithms)) : []
     if (usable.length === 0) throw new Error('the JWK Set holds no usable key')
-    this.text = JSON.stringify({ keys: usable })
-    this.#keyIds = new Set(usable.map((key) => key.kid))
-    this.#getJwks = buildGetJwks({ jwksPath: `json;base64,${Buffer.from(this.text).toString('base64')}` })
+    const text = JSON.stringify({ keys: usable })
+    // Loaded with the first keys, in the background, because it brings a curve library that delays the start.
+    const { default: build } = await import('get-jwks')
+    const getJwks = build({ jwksPath: `json;base64,${Buffer.from(text).toString('base64')}` })
+    return new KeySet(text, new Set(usable.map((key) => key.kid)), getJwks)
   }
 
   has(keyId: string): boolean {

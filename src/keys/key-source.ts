@@ -108,7 +108,7 @@ export class JwksKeySource implements KeySource {
     this.#attemptedAtMs = this.#options.clock.nowMs()
     const { issuer, jwksUri, algorithms } = this.#options
     this.#jwksUri ??= jwksUri ?? (await discoverJwksUri(issuer))
-    const keySet = new KeySet(await fetchJson(this.#jwksUri), algorithms)
+    const keySet = await KeySet.read(await fetchJson(this.#jwksUri), algorithms)
     this.#loadedAtMs = this.#options.clock.nowMs()
     if (keySet.text === this.#keySet?.text) return
     this.#keySet = keySet

@@ -1,4 +1,3 @@
-import cors from '@fastify/cors'
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 
@@ -9,6 +8,7 @@ import fp from 'fastify-plugin'
 export default fp(
   async (app: FastifyInstance, { origins }: { origins: readonly string[] }) => {
     if (origins.length === 0) return
+    const { default: cors } = await import('@fastify/cors')
     app.addHook('onRoute', (route) => {
       if (route.url === '*' && route.method === 'OPTIONS') route.config = { ...route.config, access: 'public' }
     })

@@ -4,7 +4,7 @@ import type { AccessPolicy } from '../core/access-policy.js'
 import { type Challenge, serializeChallenge } from '../core/challenge.js'
 import { buildProblemDocument } from '../core/problem-document.js'
 import { findProblem, type ProblemName } from '../core/problems.js'
-import { type FieldFault, Refusal } from '../core/refusal.js'
+import { Refusal } from '../core/refusal.js'
 import { KeysUnavailable } from '../keys/key-source.js'
 import { LedgerUnavailable, OutcomeUnknown } from '../ledger/ledger.js'
 
@@ -28,9 +28,7 @@ export function toRefusal(error: unknown): Refusal {
   if (error instanceof KeysUnavailable) return new Refusal('keys-unavailable', { cause: error })
   if (error instanceof LedgerUnavailable) return new Refusal('ledger-unavailable', { cause: error })
   if (error instanceof OutcomeUnknown) return new Refusal('transfer-outcome-unknown', { cause: error })
-  const { code, statusCode, validation, validationContext } = error as Partial<FastifyError>
-  if (validation !== undefined)
-    return new Refusal('invalid-input', { fieldFaults: toFieldFaults(validation, validationContext) })
+  const { code, statusCode } = error as Partial<FastifyError>
   if (code === 'FST_ERR_BAD_URL') return new Refusal('malformed-request')
   if (statusCode === 413) return new Refusal('payload-too-large')
   if (statusCode === 414) return new Refusal('uri-too-long')
@@ -39,14 +37,6 @@ export function toRefusal(error: unknown): Refusal {
   if (statusCode === 400)
     return new Refusal('invalid-input', { fieldFaults: [{ pointer: '', expected: 'a JSON object' }] })
   return new Refusal('internal-error', { cause: error })
-}
-
-function toFieldFaults(issues: NonNullable<FastifyError['validation']>, context: string | undefined): FieldFault[] {
-  return issues.map(({ instancePath, message }) => {
-    const path = instancePath === '/' ? '' : instancePath
-    const pointer = context === 'querystring' ? `?${path.slice(1)}` : path
-    return { pointer, expected: message ?? '' }
-  })
 }
 
 /**

@@ -1,4 +1,3 @@
-import rateLimit from '@fastify/rate-limit'
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import { Refusal } from '../core/refusal.js'
@@ -10,6 +9,7 @@ import { Refusal } from '../core/refusal.js'
 export default fp(
   async (app: FastifyInstance, { requestsPerMinute }: { requestsPerMinute: number }) => {
     if (requestsPerMinute === 0) return
+    const { default: rateLimit } = await import('@fastify/rate-limit')
     const none = {
       'x-ratelimit-limit': false,
       'x-ratelimit-remaining': false,

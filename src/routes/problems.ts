@@ -1,7 +1,14 @@
+import { createHash } from 'node:crypto'
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod'
 import { z } from 'zod'
 import { findProblem, isProblemName } from '../core/problems.js'
 import { Refusal } from '../core/refusal.js'
+
+const style = `:root { color-scheme: light dark }
+body { font: 1rem/1.5 system-ui, sans-serif; max-width: 40rem; margin: 3rem auto; padding: 0 1rem }
+dl { display: grid; grid-template-columns: max-content 1fr; gap: .25rem 1rem } dd { margin: 0 }`
+const styleHash = createHash('sha256').update(style).digest('base64')
+const contentSecurityPolicy = `default-src 'none'; style-src 'sha256-${styleHash}'; frame-ancestors 'none'`
 
 /** The address behind every problem `type`: a page that explains the refusal and what to do next. */
 export const problemRoutes: FastifyPluginAsyncZod = async (app) => {
@@ -19,6 +26,7 @@ export const problemRoutes: FastifyPluginAsyncZod = async (app) => {
     handler: async (request, reply) => {
       const { name } = request.params
       if (!isProblemName(name)) throw new Refusal('unknown-path')
+      reply.header('content-security-policy', contentSecurityPolicy)
       return reply.type('text/html; charset=utf-8').send(renderPage(name))
     },
   })
@@ -28,7 +36,7 @@ function renderPage(name: Parameters<typeof findProblem>[0]): string {
   const { status, title, detail, remedy, error } = findProblem(name)
   return `<!doctype html>
 <html lang="en">
-<head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><meta name="color-scheme" content="light dark"><title>${title}</title></head>
+<head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>${title}</title><style>${style}</style></head>
 <body>
 <main>
 <h1>${title}</h1>

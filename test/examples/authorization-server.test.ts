@@ -253,6 +253,15 @@ t.test('without a session the password comes first, then the second factor', asy
   t.match((await redeem(world, request, visit)).claims, { acr: mfa, scope: 'transfer:funds' })
 })
 
+t.test('RFC 9126: a pushed request is asked for the second factor too', async (t) => {
+  const world = await start(t)
+  await openSession(world)
+  const { url } = await ask(world, { scope: 'openid transfer:funds' })
+  const pushed = await client.buildAuthorizationUrlWithPAR(world.config, url.searchParams)
+  t.notOk(pushed.searchParams.has('scope'))
+  t.equal(asks(pageOf(await world.browser.open(pushed))), 'answer')
+})
+
 t.test('prompt=login asks for the password again before the second factor', async (t) => {
   const world = await start(t)
   await openSession(world)
@@ -485,6 +494,30 @@ t.test('an interaction is finished once, by the browser that began it', async (t
   t.match(pageOf(await stranger.open(page.url)), { status: 400 })
   const resume = new URL(page.url.pathname.replace('interaction', 'auth'), page.url)
   t.equal(asks(pageOf(await world.browser.open(resume))), 'answer', 'resuming without an answer asks again')
+})
+
+t.test('a second click on the button does no harm', async (t) => {
+  const world = await start(t)
+  const { url } = await ask(world, { scope: 'openid transfer:funds' })
+  const cookies = new Map<string, string>()
+  const send = async (target: string, form?: Record<string, string>) => {
+    const cookie = [...cookies].map((pair) => pair.join('=')).join('; ')
+    const post = form === undefined ? {} : { method: 'POST', body: new URLSearchParams(form) }
+    const response = await fetch(new URL(target, world.issuer), { redirect: 'manual', headers: { cookie }, ...post })
+    for (const line of response.headers.getSetCookie()) {
+      const [, name = '', value = ''] = /^([^=]+)=([^;]*)/.exec(line) ?? []
+      cookies.set(name, value)
+    }
+    return response.headers.get('location') ?? `status ${response.status}`
+  }
+  const resume = await send(await send(url.href), { username: alice.username, password: alice.password })
+  const page = await send(resume)
+  const clicks = [await send(page, { answer: world.codeOf(alice.totpSecret) })]
+  clicks.push(await send(page, { answer: world.codeOf(alice.totpSecret) }))
+  t.match(clicks[0], /\/auth\/[\w-]+$/)
+  t.equal(clicks[1], clicks[0])
+  t.match(await send(clicks[0] ?? ''), /\/callback\?code=/)
+  t.match(await send(clicks[0] ?? ''), 'status 400', 'and is resumed once')
 })
 
 t.test('forms from another site, of another type, or too large are refused', async (t) => {
