@@ -9,6 +9,7 @@ import accessPolicy from './plugins/access-policy.js'
 import accessToken from './plugins/access-token.js'
 import { answerConnectionError } from './plugins/connection-errors.js'
 import cors from './plugins/cors.js'
+import httpConformance from './plugins/http-conformance.js'
 import idempotency from './plugins/idempotency.js'
 import notFound from './plugins/not-found.js'
 import openapi from './plugins/openapi.js'
@@ -37,6 +38,8 @@ const bodyLimitBytes = 16_384
 const maxHeaderBytes = 16_384
 const requestTimeoutMs = 10_000
 const keepAliveTimeoutMs = 72_000
+/** How often Node looks for requests past their time; its own default would let them stay for half a minute more. */
+const timeoutCheckIntervalMs = 2000
 
 /** Builds the resource server: the one place where parts meet, in the order in which a request passes them. Does not listen. */
 export async function buildApp(
@@ -56,7 +59,12 @@ export async function buildApp(
     bodyLimit: bodyLimitBytes,
     requestTimeout: requestTimeoutMs,
     keepAliveTimeout: keepAliveTimeoutMs,
-    http: { maxHeaderSize: maxHeaderBytes, headersTimeout: requestTimeoutMs },
+    http: {
+      maxHeaderSize: maxHeaderBytes,
+      headersTimeout: requestTimeoutMs,
+      connectionsCheckingInterval: timeoutCheckIntervalMs,
+      requireHostHeader: false,
+    },
     return503OnClosing: false,
     // Answers are built by typed code and checked against their schemas in the tests, not again on every request. Named here
     // rather than set later, because Fastify would load its own compilers first.
@@ -75,6 +83,7 @@ export async function buildApp(
   await app.register(notFound)
   await app.register(requestLog)
   await app.register(responseHeaders, { publicUrl })
+  await app.register(httpConformance)
   await app.register(cors, { origins: config.CORS_ORIGINS })
   await app.register(accessToken, {
     issuer: config.ISSUER,

@@ -23,9 +23,10 @@ t.test('no algorithm is accepted with the key of another', async (t) => {
     for (const { alg } of keys.filter((other) => other !== key)) {
       const claims = strong()
       await refuseToken(t, api, tokens.sign(claims, { alg }, key), `header ${alg}, signed as ${key.alg}`)
-      const asClaimed = { ...key, alg }
-      const canSignSo = key.alg.slice(1, 2) === 'S' && alg.slice(1, 2) === 'S' && key.alg !== 'ES256' && alg !== 'ES256'
-      if (canSignSo) await refuseToken(t, api, tokens.sign(claims, {}, asClaimed), `${alg} by the key for ${key.alg}`)
+      // One RSA key can make both RS256 and PS256 signatures: only the JWK's alg says which one it is for.
+      const bothRsa = /^[RP]S/.test(key.alg) && /^[RP]S/.test(alg)
+      if (bothRsa)
+        await refuseToken(t, api, tokens.sign(claims, {}, { ...key, alg }), `${alg} by the key for ${key.alg}`)
     }
   }
 })
@@ -42,7 +43,20 @@ t.test('a signature by a key that is not the one named is refused', async (t) =>
 })
 
 t.test('algorithms outside the list are refused, even over a genuine signature', async (t) => {
-  const names = ['none', 'None', 'NONE', 'nOnE', 'HS256', 'HS384', 'HS512', 'RS1', 'ES256K', 'Ed25519', 'es256', 'ES256 ']
+  const names = [
+    'none',
+    'None',
+    'NONE',
+    'nOnE',
+    'HS256',
+    'HS384',
+    'HS512',
+    'RS1',
+    'ES256K',
+    'Ed25519',
+    'es256',
+    'ES256 ',
+  ]
   const odd = ['', null, 1, true, ['ES256'], {}, '__proto__', 'constructor', 'toString', undefined]
   for (const alg of [...names, ...odd]) {
     const token = tokens.sign(strong(), { alg })
@@ -117,7 +131,14 @@ t.test('keys and addresses inside the header are never looked at', async (t) => 
     { jku: `${attacker.url}/jwks` },
     { x5u: `${attacker.url}/cert` },
     { x5c },
-    { jwk: stranger.jwk, jku: `${attacker.url}/jwks`, x5u: `${attacker.url}/cert`, x5c, x5t: 'AAAA', iss: attacker.url },
+    {
+      jwk: stranger.jwk,
+      jku: `${attacker.url}/jwks`,
+      x5u: `${attacker.url}/cert`,
+      x5c,
+      x5t: 'AAAA',
+      iss: attacker.url,
+    },
   ]
   for (const member of members) {
     const names = Object.keys(member).join(', ')
@@ -151,7 +172,10 @@ t.test('header members that stand twice are never mixed', async (t) => {
   const none = `{"alg":"ES256","alg":"none","typ":"at+jwt","kid":"${kid}"}`
   const forged = `{"kid":"${kid}","alg":"ES256","typ":"at+jwt","kid":"x"}`
   const signed = (header: string, key: SigningKey = issuer.keys.ES256) => signCompact(header, strong(), key)
-  t.ok([200, 401].includes((await call('GET', '/accounts', { token: signed(es256) })).status), 'the last one, or refused')
+  t.ok(
+    [200, 401].includes((await call('GET', '/accounts', { token: signed(es256) })).status),
+    'the last one, or refused',
+  )
   await refuseToken(t, api, signed(none), 'alg none last')
   await refuseToken(t, api, signed(forged), 'an unknown kid last')
   await refuseToken(t, api, signed(es256, makeKey('ES256')), 'alg twice, by a stranger')
@@ -161,7 +185,9 @@ t.test('a token may have 8192 characters and no more', async (t) => {
   const sized = (length: number) => {
     const empty = tokens.read({ pad: '' }).length
     const pad = Math.floor(((length - empty) * 3) / 4)
-    const token = [0, 1, 2].map((less) => tokens.read({ pad: 'x'.repeat(pad + 2 - less) })).find((x) => x.length <= length)
+    const token = [0, 1, 2]
+      .map((less) => tokens.read({ pad: 'x'.repeat(pad + 2 - less) }))
+      .find((x) => x.length <= length)
     return token as string
   }
   const largest = sized(8192)

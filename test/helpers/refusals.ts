@@ -17,7 +17,12 @@ export type Expected = readonly [status: number, problem: ProblemName]
 const inside = /node_modules|\.[jt]s:\d|\bat .+:\d+:\d+|FST_|FAST_JWT|SQLITE|zod|fastify|ENOENT|Error:|eyJ/i
 
 /** Checks what every refusal has: the form of wire.md, the problem named, and nothing from inside the server. */
-export function checkRefusal(t: Test, answer: RefusalAnswer, [status, problem]: Expected, label = problem as string): void {
+export function checkRefusal(
+  t: Test,
+  answer: RefusalAnswer,
+  [status, problem]: Expected,
+  label = problem as string,
+): void {
   const { type, status: bodyStatus } = answer.body
   t.strictSame(
     {

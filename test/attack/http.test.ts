@@ -1,0 +1,179 @@
+import t from 'tap'
+import type { ProblemName } from '#src/core/problems.js'
+import { exchange, exchangeOne, rawRequest } from '../helpers/raw-http.js'
+import { checkRefusal, type Expected } from '../helpers/refusals.js'
+import { balances, publicUrl, startTestApi, transferBody } from '../helpers/test-api.js'
+
+const api = await startTestApi(t)
+const { call, port, tokens } = api
+const opening = await balances(api)
+const bearer = `Authorization: Bearer ${tokens.read()}`
+const unused = tokens.transfer()
+const transferHead = `POST /transfers HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${unused}\r\nContent-Type: application/json\r\n`
+const json = 'Content-Type: application/json'
+const body = JSON.stringify(transferBody())
+const malformed: Expected = [400, 'malformed-request']
+
+t.test('what the HTTP parser refuses is a problem, and the connection ends', async (t) => {
+  const requests: [string, string, Expected?][] = [
+    ['a word', 'garbage\r\n\r\n'],
+    ['a TLS greeting', '\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03'],
+    ['an HTTP/2 preface', 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n'],
+    ['an unknown method', 'FOO /accounts HTTP/1.1\r\nHost: x\r\n\r\n'],
+    ['a method in lower case', 'get /accounts HTTP/1.1\r\nHost: x\r\n\r\n'],
+    ['a target without slash', 'GET accounts HTTP/1.1\r\nHost: x\r\n\r\n'],
+    ['a space in the target', 'GET /a b HTTP/1.1\r\nHost: x\r\n\r\n'],
+    ['lines that end in LF', 'GET /livez HTTP/1.1\nHost: x\n\n'],
+    ['a space before the colon', 'GET /livez HTTP/1.1\r\nHost : x\r\n\r\n'],
+    ['a folded field', `GET /accounts HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer\r\n x\r\n\r\n`],
+    ['a NUL in a field', 'GET /livez HTTP/1.1\r\nHost: x\r\nX: a\x00b\r\n\r\n'],
+    ['a field name that is none', 'GET /livez HTTP/1.1\r\nHost: x\r\nX(: a\r\n\r\n'],
+    ['no Host field', `GET /accounts HTTP/1.1\r\n${bearer}\r\nConnection: close\r\n\r\n`],
+    ['two Host fields', `GET /accounts HTTP/1.1\r\nHost: x\r\nHost: y\r\n${bearer}\r\nConnection: close\r\n\r\n`],
+    ['both lengths', `${transferHead}Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n`],
+    [
+      'both lengths, the other order',
+      `${transferHead}Transfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\n`,
+    ],
+    ['two lengths', `${transferHead}Content-Length: 5\r\nContent-Length: 6\r\n\r\nabcdef`],
+    ['a list of lengths', `${transferHead}Content-Length: 5, 5\r\n\r\nabcde`],
+    ['a negative length', `${transferHead}Content-Length: -5\r\n\r\n`],
+    ['a length with a sign', `${transferHead}Content-Length: +5\r\n\r\nabcde`],
+    ['a length in hex', `${transferHead}Content-Length: 0x5\r\n\r\nabcde`],
+    ['a length beyond all numbers', `${transferHead}Content-Length: 99999999999999999999\r\n\r\na`],
+    ['an unknown coding', `${transferHead}Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n`],
+    ['chunked, and not last', `${transferHead}Transfer-Encoding: chunked, gzip\r\n\r\n0\r\n\r\n`],
+    ['a chunk size that is none', `${transferHead}Transfer-Encoding: chunked\r\n\r\nZZ\r\n`],
+    ['a chunk longer than it says', `${transferHead}Transfer-Encoding: chunked\r\n\r\n2\r\n{}{}\r\n0\r\n\r\n`],
+    ['a huge field', rawRequest('GET', '/livez', [`X: ${'x'.repeat(17_000)}`]), [431, 'headers-too-large']],
+    ['a huge target', rawRequest('GET', `/${'x'.repeat(17_000)}`), [431, 'headers-too-large']],
+    ['many fields', rawRequest('GET', '/livez', Array(5000).fill('X: xxx')), [431, 'headers-too-large']],
+  ]
+  for (const [name, bytes, expected = malformed] of requests) {
+    const answer = await exchangeOne(port, bytes)
+    checkRefusal(t, answer, expected, name)
+    t.equal(answer.headers.get('connection'), 'close', name)
+  }
+})
+
+t.test('a client that goes away in the middle is answered, and books nothing', async (t) => {
+  const requests: [string, string][] = [
+    ['within the head', 'GET /accounts HTTP/1.1\r\nHos'],
+    ['within the body', `${transferHead}Content-Length: ${body.length + 1}\r\n\r\n${body}`],
+    ['within a chunk', `${transferHead}Transfer-Encoding: chunked\r\n\r\nff\r\n${body}`],
+    [
+      'before the last chunk',
+      `${transferHead}Transfer-Encoding: chunked\r\n\r\n${body.length.toString(16)}\r\n${body}\r\n`,
+    ],
+  ]
+  for (const [name, bytes] of requests) {
+    for (const answer of await exchange(port, bytes, { halfClose: true })) checkRefusal(t, answer, malformed, name)
+  }
+  t.strictSame(await exchange(port, '', { halfClose: true }), [], 'nothing sent, nothing answered')
+  t.strictSame(await exchange(port, 'CONNECT x:443 HTTP/1.1\r\nHost: x:443\r\n\r\n'), [], 'a tunnel is not opened')
+})
+
+t.test('a Content-Length that is too short: the request stands alone, and what follows is no request', async (t) => {
+  const [first, second] = await exchange(port, `${transferHead}Content-Length: 2\r\n\r\n{}${body}`)
+  checkRefusal(t, second ?? (first as NonNullable<typeof first>), malformed)
+})
+
+t.test('2000 fields in between do not hide a second Authorization field', async (t) => {
+  const fields = [bearer, ...Array(2100).fill('A:'), 'Authorization: Basic x']
+  checkRefusal(t, await exchangeOne(port, rawRequest('GET', '/accounts', fields)), [400, 'invalid-request'])
+})
+
+t.test(
+  'RFC 9110 §15.5.6: a method that the path does not have is 405 with Allow, with or without a token',
+  async (t) => {
+    const paths: [string, string, string[]][] = [
+      ['/accounts', 'GET, HEAD', ['POST', 'PUT', 'DELETE', 'PATCH', 'TRACE', 'PROPFIND', 'OPTIONS', 'SEARCH', 'LOCK']],
+      ['/accounts/x/transactions', 'GET, HEAD', ['POST', 'DELETE', 'OPTIONS', 'PURGE']],
+      ['/transfers', 'POST', ['GET', 'HEAD', 'PUT', 'DELETE', 'PATCH', 'OPTIONS', 'TRACE']],
+      ['/transfers/x', 'GET, HEAD', ['POST', 'DELETE']],
+      ['/livez', 'GET, HEAD', ['POST', 'OPTIONS']],
+      ['/.well-known/oauth-protected-resource', 'GET, HEAD', ['POST', 'OPTIONS']],
+      ['/problems/not-found', 'GET, HEAD', ['POST']],
+      ['/docs', 'GET, HEAD', ['POST', 'DELETE']],
+    ]
+    for (const [path, allow, methods] of paths) {
+      for (const method of methods) {
+        for (const fields of [[], [bearer]]) {
+          const answer = await exchangeOne(port, rawRequest(method, path, fields))
+          t.equal(answer.headers.get('allow'), allow, `${method} ${path}`)
+          if (method === 'HEAD') t.equal(answer.status, 405)
+          else checkRefusal(t, answer, [405, 'method-not-allowed'], `${method} ${path}`)
+        }
+      }
+    }
+    for (const [field, text] of [
+      [json, '{'],
+      ['Content-Type: text/xml', '<a/>'],
+      [json, 'x'.repeat(17_000)],
+    ] as const) {
+      for (const method of ['PUT', 'DELETE', 'PATCH', 'PROPFIND']) {
+        const answer = await exchangeOne(port, rawRequest(method, '/accounts', [field], text))
+        checkRefusal(
+          t,
+          answer,
+          [405, 'method-not-allowed'],
+          `${method} with ${text.slice(0, 5)}: the body does not matter`,
+        )
+      }
+    }
+    checkRefusal(t, await exchangeOne(port, rawRequest('PUT', '/nowhere', [json], '{')), [404, 'unknown-path'])
+  },
+)
+
+t.test('HEAD has the header fields of GET and no body', async (t) => {
+  for (const [path, fields, status] of [
+    ['/accounts', [bearer], 200],
+    ['/accounts', [], 401],
+    ['/nowhere', [], 404],
+    ['/livez', [], 200],
+    ['/docs', [], 200],
+  ] as const) {
+    const [head, get] = [
+      await exchangeOne(port, rawRequest('HEAD', path, fields), { answers: 1 }),
+      await exchangeOne(port, rawRequest('GET', path, fields), { answers: 1 }),
+    ]
+    t.equal(head.status, status, path)
+    const names = (fieldLines: [string, string][]) => fieldLines.map(([name]) => name)
+    t.strictSame(names(head.fields), names(get.fields), path)
+    t.equal(head.headers.get('www-authenticate'), get.headers.get('www-authenticate'))
+  }
+})
+
+t.test('a connection is closed when the client asks for it, on every kind of route', async (t) => {
+  for (const path of ['/livez', '/accounts', '/nowhere', '/%', '/problems/not-found', '/docs', '/openapi.json']) {
+    t.equal((await exchangeOne(port, rawRequest('GET', path))).headers.get('connection'), 'close', path)
+  }
+})
+
+t.test('every problem type resolves to a page, and nothing else does', async (t) => {
+  const { problems } = await import('#src/core/problems.js')
+  for (const name of Object.keys(problems) as ProblemName[]) {
+    const { status, headers } = await call('GET', `/problems/${name}`)
+    t.strictSame([status, headers.get('content-type')], [200, 'text/html; charset=utf-8'], name)
+  }
+  for (const name of [
+    '',
+    'nope',
+    '__proto__',
+    'constructor',
+    'toString',
+    '%3Cscript%3E',
+    'Not-Found',
+    'not-found%00',
+  ]) {
+    checkRefusal(t, await call('GET', `/problems/${name}`), [404, 'unknown-path'], JSON.stringify(name))
+  }
+})
+
+t.test('after all this the unused token still works and no other money has moved', async (t) => {
+  t.strictSame(await balances(api), opening)
+  const answer = await call('POST', '/transfers', { token: unused, json: transferBody() })
+  t.equal(answer.status, 201)
+  t.equal((await call('GET', '/livez')).status, 200)
+  t.equal(new URL(publicUrl).origin, publicUrl)
+})

@@ -1,0 +1,268 @@
+import t, { type Test } from 'tap'
+import { JwksKeySource, KeysUnavailable } from '#src/keys/key-source.js'
+import { interceptTimers } from '../helpers/intercepted-timers.js'
+import { ManualClock } from '../helpers/manual-clock.js'
+import { startTestApi } from '../helpers/test-api.js'
+import { makeKey, TestIssuer } from '../helpers/test-issuer.js'
+
+const dayMs = 86_400_000
+
+const issuer = await TestIssuer.start()
+t.teardown(() => issuer.stop())
+const allKeys = issuer.published
+
+function breakIssuer(): void {
+  issuer.override = (_request, response) => {
+    response.writeHead(503).end()
+    return true
+  }
+}
+
+function setUp(t: Test) {
+  issuer.override = undefined
+  issuer.published = allKeys
+  issuer.requests.length = 0
+  const clock = new ManualClock()
+  const refreshes: unknown[] = []
+  let told: ((fault: unknown) => void) | undefined
+  const source = new JwksKeySource({
+    issuer: issuer.url,
+    jwksUri: undefined,
+    algorithms: ['ES256', 'RS256'],
+    clock,
+    onRefresh: (fault) => {
+      refreshes.push(fault)
+      told?.(fault)
+    },
+  })
+  t.teardown(() => source.close())
+  const header = { alg: 'ES256', kid: issuer.keys.ES256.kid }
+  /** Resolves when the next refresh has ended. */
+  const nextRefresh = () =>
+    new Promise<unknown>((resolve) => {
+      told = resolve
+    })
+  const fetches = (path = '/jwks') => issuer.requests.filter((request) => request === path).length
+  return { clock, fetches, header, nextRefresh, refreshes, source }
+}
+
+const forged = { alg: 'ES256', kid: 'forged' }
+
+t.test('keys are loaded by discovery, when started or with the first request', async (t) => {
+  const { fetches, header, nextRefresh, refreshes, source } = setUp(t)
+  t.match(source, { state: 'none', epoch: -1 })
+  const loaded = nextRefresh()
+  source.start()
+  t.match(await source.publicKey(header), 'BEGIN PUBLIC KEY', 'a request that comes earlier waits')
+  await loaded
+  t.match(source, { state: 'fresh', epoch: 1 })
+  t.strictSame(issuer.requests, ['/.well-known/openid-configuration', '/jwks'])
+  t.strictSame(refreshes, [undefined])
+  t.equal(await source.publicKey({ ...header, alg: 'RS256' }), undefined, 'a key of another kind')
+  t.equal(fetches(), 1, 'a known kid asks for nothing more')
+})
+
+t.test('a configured address needs no discovery', async (t) => {
+  const { clock, header } = setUp(t)
+  const jwksUri = `${issuer.url}/jwks`
+  const source = new JwksKeySource({ issuer: 'https://issuer.example', jwksUri, algorithms: ['ES256'], clock })
+  t.teardown(() => source.close())
+  t.match(await source.publicKey(header), 'BEGIN PUBLIC KEY')
+  t.strictSame(issuer.requests, ['/jwks'])
+})
+
+t.test('fifty first requests share one fetch', async (t) => {
+  const { header, refreshes, source } = setUp(t)
+  const keys = await Promise.all(Array.from({ length: 50 }, () => source.publicKey(header)))
+  t.equal(new Set(keys).size, 1)
+  t.equal(issuer.requests.length, 2)
+  t.equal(refreshes.length, 1)
+})
+
+t.test('forged kids cost the issuer one fetch in 5 s, and hold up nobody else', async (t) => {
+  const { clock, fetches, header, source } = setUp(t)
+  await source.publicKey(header)
+  const flood = () =>
+    Promise.all(Array.from({ length: 300 }, (_, n) => source.publicKey({ alg: 'ES256', kid: `f${n}` })))
+  t.ok((await flood()).every((key) => key === undefined))
+  t.equal(fetches(), 1, 'the keys were loaded just now')
+  clock.advance(4999)
+  await flood()
+  t.equal(fetches(), 1)
+  clock.advance(1)
+  let release = (): void => undefined
+  issuer.override = (_request, response) => {
+    release = () => response.end(JSON.stringify({ keys: issuer.published }))
+    return true
+  }
+  const forgers = flood()
+  t.match(await source.publicKey(header), 'BEGIN PUBLIC KEY', 'a known key is served while the fetch is under way')
+  release()
+  while (fetches() < 2) await new Promise(setImmediate)
+  release()
+  t.ok((await forgers).every((key) => key === undefined))
+  t.equal(fetches(), 2)
+})
+
+t.test('a failed refresh keeps the keys, for 24 hours', async (t) => {
+  const { clock, header, refreshes, source } = setUp(t)
+  const key = await source.publicKey(header)
+  breakIssuer()
+  clock.advance(300_000)
+  await t.rejects(source.publicKey(forged), KeysUnavailable, 'whether the issuer has that key cannot be known')
+  t.match(source, { state: 'stale', epoch: 1 })
+  t.match(refreshes, [undefined, { message: /answered 503/ }])
+  t.equal(await source.publicKey(header), key)
+  await t.rejects(source.publicKey(forged), KeysUnavailable, 'nor without asking again')
+  t.equal(refreshes.length, 2)
+  clock.advance(dayMs - 300_000)
+  t.equal(await source.publicKey(header), key, 'to the last millisecond')
+  clock.advance(1)
+  t.match(source, { state: 'none', epoch: -1 })
+  await t.rejects(source.publicKey(header), KeysUnavailable)
+})
+
+t.test('an issuer that is down from the start is asked again after 5 s, and recovery needs no restart', async (t) => {
+  const { clock, header, refreshes, source } = setUp(t)
+  breakIssuer()
+  await t.rejects(source.publicKey(header), { name: 'KeysUnavailable' })
+  t.equal(source.state, 'none')
+  issuer.override = undefined
+  clock.advance(4999)
+  await t.rejects(source.publicKey(header), KeysUnavailable)
+  clock.advance(1)
+  t.match(await source.publicKey(header), 'BEGIN PUBLIC KEY')
+  t.equal(source.state, 'fresh')
+  t.match(refreshes, [{ name: 'AggregateError' }, undefined])
+})
+
+t.test('a clock that was set back does not stop refreshes', async (t) => {
+  const { clock, fetches, header, source } = setUp(t)
+  await source.publicKey(header)
+  clock.advance(-3_600_000)
+  t.equal(await source.publicKey(forged), undefined)
+  t.equal(fetches(), 2)
+  t.equal(source.state, 'fresh')
+})
+
+t.test('a refresh replaces the set', async (t) => {
+  const { clock, header, source } = setUp(t)
+  await source.publicKey(header)
+  const rotated = makeKey('ES256')
+  issuer.published = [rotated.jwk]
+  clock.advance(5000)
+  t.match(await source.publicKey({ alg: 'ES256', kid: rotated.kid }), 'BEGIN PUBLIC KEY')
+  t.match(source, { state: 'fresh', epoch: 2 })
+  t.equal(await source.publicKey(header), undefined, 'a removed key is gone')
+  clock.advance(5000)
+  await source.publicKey(header)
+  t.equal(source.epoch, 2, 'the same set again changes nothing')
+})
+
+t.test('a failure leads through discovery again, since the issuer may have moved its keys', async (t) => {
+  const { clock, fetches, header, source } = setUp(t)
+  await source.publicKey(header)
+  const moved = makeKey('ES256')
+  issuer.override = (request, response) => {
+    if (request.url === '/.well-known/openid-configuration') {
+      response.end(JSON.stringify({ issuer: issuer.url, jwks_uri: `${issuer.url}/moved` }))
+    } else if (request.url === '/moved') response.end(JSON.stringify({ keys: [moved.jwk] }))
+    else response.writeHead(410).end()
+    return true
+  }
+  clock.advance(5000)
+  await t.rejects(source.publicKey({ alg: 'ES256', kid: moved.kid }), KeysUnavailable)
+  t.equal(fetches('/.well-known/openid-configuration'), 1, 'the known address is asked first')
+  clock.advance(5000)
+  t.match(await source.publicKey({ alg: 'ES256', kid: moved.kid }), 'BEGIN PUBLIC KEY')
+})
+
+t.test('a set without a usable key is a failed refresh and replaces nothing', async (t) => {
+  const { clock, header, refreshes, source } = setUp(t)
+  const key = await source.publicKey(header)
+  const secret = issuer.keys.ES256.privateKey.export({ format: 'jwk' })
+  for (const published of [[], [{ ...secret, kid: header.kid }], [{ kty: 'oct', k: 'AAAA', kid: header.kid }]]) {
+    issuer.published = published
+    clock.advance(5000)
+    await t.rejects(source.publicKey(forged), KeysUnavailable)
+    t.match(refreshes.at(-1), { message: 'the JWK Set holds no usable key' })
+    t.equal(await source.publicKey(header), key)
+    t.equal(source.state, 'stale')
+  }
+})
+
+t.test('keys are refreshed every 300 s, and 5 s after a failure, until the source is closed', async (t) => {
+  const timers = interceptTimers(t, [5000, 300_000])
+  const { header, nextRefresh, refreshes, source } = setUp(t)
+  await source.publicKey(header)
+  const ringAfter = async (delayMs: number): Promise<unknown> => {
+    t.equal(timers.at(-1)?.delayMs, delayMs)
+    const refreshed = nextRefresh()
+    timers.at(-1)?.ring()
+    return refreshed
+  }
+  const rotated = makeKey('ES256')
+  issuer.published = [rotated.jwk]
+  t.equal(await ringAfter(300_000), undefined)
+  t.equal(source.epoch, 2, 'a rotation is found without anybody asking')
+  breakIssuer()
+  t.match(await ringAfter(300_000), { message: /answered 503/ })
+  issuer.override = undefined
+  t.equal(await ringAfter(5000), undefined)
+  t.equal(source.state, 'fresh')
+  t.equal(timers.at(-1)?.delayMs, 300_000)
+  source.close()
+  t.equal(timers.at(-1)?.cleared, true)
+  t.equal(refreshes.length, 4)
+})
+
+t.test('a source that is closed while it loads sets no timer', async (t) => {
+  const timers = interceptTimers(t, [5000, 300_000])
+  const { nextRefresh, source } = setUp(t)
+  const loaded = nextRefresh()
+  source.start()
+  source.close()
+  t.equal(await loaded, undefined)
+  t.ok(timers.every(({ delayMs, cleared }) => cleared || delayMs !== 300_000))
+})
+
+t.test('over HTTP', async (t) => {
+  issuer.override = undefined
+  issuer.published = allKeys
+  const { call, clock, tokens } = await startTestApi(t, { issuer })
+  const token = tokens.read({ exp: clock.nowSeconds + 90_000 })
+  const read = (bearer: string) => call('GET', '/accounts', { token: bearer })
+
+  t.equal((await read(token)).status, 200)
+  t.equal((await read(token)).status, 200, 'from the tokens verified before')
+  const rotated = makeKey('ES256')
+  issuer.published = [rotated.jwk]
+  clock.advance(5000)
+  t.equal((await read(tokens.sign(tokens.claims(), {}, rotated))).status, 200, 'a new key is found at once')
+  const refused = await read(token)
+  t.equal(refused.status, 401, 'a removed key is refused, also for a token verified before')
+  t.match(refused.challenge, 'error="invalid_token"')
+
+  issuer.override = (_request, response) => {
+    response.destroy()
+    return true
+  }
+  clock.advance(5000)
+  const unknown = await read(token)
+  t.equal(unknown.status, 503, 'while the issuer is down a kid that is not known cannot be judged')
+  t.equal(unknown.headers.get('retry-after'), '5')
+  t.equal(unknown.challenge, null)
+  t.equal((await read(tokens.sign(tokens.claims(), {}, rotated))).status, 200, 'known keys still serve')
+  t.same((await call('GET', '/readyz')).body, { status: 'degraded' })
+  const lasting = tokens.sign(tokens.claims({ exp: clock.nowSeconds + 90_000 }), {}, rotated)
+  t.equal((await read(lasting)).status, 200)
+  clock.advance(dayMs)
+  t.equal((await read(lasting)).status, 503, 'after 24 hours nothing can be verified, whatever was verified before')
+  t.equal((await call('GET', '/readyz')).status, 503)
+
+  issuer.override = undefined
+  issuer.published = [...allKeys, rotated.jwk]
+  clock.advance(5000)
+  t.equal((await read(tokens.read())).status, 200, 'recovery needs no restart')
+  t.same((await call('GET', '/readyz')).body, { status: 'ok' })
+})

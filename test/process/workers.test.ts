@@ -1,0 +1,152 @@
+import { once } from 'node:events'
+import { Agent, createServer, request } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import t, { type Test } from 'tap'
+import { beginTransfer, refusesConnections } from '../helpers/half-request.js'
+import {
+  bankEnvironment,
+  findFreePort,
+  mintFor,
+  runServer,
+  type ServerProcess,
+  startServer,
+  until,
+} from '../helpers/server-process.js'
+import { transferBody } from '../helpers/test-api.js'
+import { TestIssuer } from '../helpers/test-issuer.js'
+
+const issuer = await TestIssuer.start()
+t.teardown(() => issuer.stop())
+const tokens = mintFor(issuer)
+
+interface Workers {
+  admin: string
+  server: ServerProcess
+  /** Ids of the workers that were seen answering, in the order in which they were. */
+  workerIds(): number[]
+}
+
+async function startWorkers(t: Test): Promise<Workers> {
+  const changes = { WORKERS: '2', LOG_LEVEL: 'info', ADMIN_PORT: String(await findFreePort()) }
+  const environment = await bankEnvironment(t, issuer.url, changes)
+  const server = await startServer(t, environment, { ownGroup: true })
+  t.teardown(() => {
+    for (const id of workerIds()) if (isAlive(id)) process.kill(id, 'SIGKILL')
+  })
+  const workerIds = () => [
+    ...new Set(server.log.filter(({ msg }) => msg === 'request ended').map(({ pid }) => Number(pid))),
+  ]
+  const workers = { admin: `http://127.0.0.1:${environment['ADMIN_PORT']}`, server, workerIds }
+  await until('both workers answered', async () => {
+    await read(server.url)
+    return workerIds().length === 2
+  })
+  return workers
+}
+
+/** Sends a request over a connection of its own, so that any worker may get it. Resolves to the status. */
+async function send(url: string, path: string, token?: string, json?: unknown): Promise<number> {
+  const outgoing = request(`${url}${path}`, {
+    agent: new Agent(),
+    method: json === undefined ? 'GET' : 'POST',
+    headers: {
+      'content-type': 'application/json',
+      ...(token === undefined ? {} : { authorization: `Bearer ${token}` }),
+    },
+  })
+  outgoing.end(json === undefined ? undefined : JSON.stringify(json))
+  const [response] = await once(outgoing, 'response')
+  response.resume()
+  return response.statusCode
+}
+
+const read = (url: string): Promise<number> => send(url, '/accounts')
+
+function isAlive(processId: number): boolean {
+  try {
+    return process.kill(processId, 0)
+  } catch {
+    return false
+  }
+}
+
+const running = async (admin: string): Promise<number> => {
+  const response = await fetch(`${admin}/health`)
+  const { workers } = (await response.json()) as { workers: { configured: number; running: number } }
+  return workers.running
+}
+
+t.jobs = 2
+const parallel = { buffered: true }
+
+t.test('two workers behind one port', parallel, async (t) => {
+  const { admin, server, workerIds } = await startWorkers(t)
+  const first = workerIds()
+  t.notOk(first.includes(server.pid), 'the primary answers no request')
+
+  await t.test('one token raced over many connections works once', async (t) => {
+    const token = tokens.transfer()
+    const statuses = await Promise.all(
+      Array.from({ length: 60 }, () => send(server.url, '/transfers', token, transferBody())),
+    )
+    t.strictSame(statuses.toSorted(), [201, ...Array(59).fill(401)])
+    const losers = server.log.filter(({ problem }) => problem === 'token-already-used').map(({ pid }) => pid)
+    t.equal(new Set(losers).size, 2, 'at both workers')
+  })
+
+  await t.test('metrics are summed over the workers', async (t) => {
+    const count = async () => {
+      const text = await (await fetch(`${admin}/metrics`)).text()
+      const line =
+        /^stepgate_requests_total\{method="GET",route="\/accounts",status="401",problem="missing-token"\} (\d+)$/m
+      return Number(line.exec(text)?.[1])
+    }
+    const before = await count()
+    await Promise.all(Array.from({ length: 40 }, () => read(server.url)))
+    t.equal(await count(), before + 40)
+    t.strictSame(await (await fetch(`${admin}/health`)).json(), { workers: { configured: 2, running: 2 } })
+    t.equal((await fetch(`${admin}/livez`)).status, 404)
+  })
+
+  await t.test('a worker that is killed is replaced, and the other one answers meanwhile', async (t) => {
+    process.kill(first[0] as number, 'SIGKILL')
+    await until('one worker is gone', async () => (await running(admin)) === 1)
+    t.equal(await read(server.url), 401)
+    await until('a new worker answers', async () => {
+      await read(server.url)
+      return workerIds().length === 3
+    })
+    t.equal(await running(admin), 2)
+    t.equal(isAlive(first[1] as number), true)
+  })
+
+  await t.test('a signal to the whole group ends it, after what is under way, with 0', async (t) => {
+    const { finish } = await beginTransfer(server.url, tokens.transfer())
+    process.kill(-server.pid, 'SIGTERM')
+    await until('no new connection is accepted', () => refusesConnections(server.url))
+    t.match(await finish(), /^HTTP\/1\.1 201 Created\r\n/)
+    t.strictSame(await server.exited, { code: 0, signal: null })
+    t.strictSame(workerIds().filter(isAlive), [])
+    t.equal(server.stderr, '')
+  })
+})
+
+t.test('workers whose primary was killed end by themselves, after what is under way', parallel, async (t) => {
+  const { server, workerIds } = await startWorkers(t)
+  const { finish } = await beginTransfer(server.url, tokens.transfer())
+  t.equal(await server.stop('SIGKILL'), null)
+  t.match(await finish(), /^HTTP\/1\.1 201 Created\r\n/)
+  await until('the workers are gone', () => !workerIds().some(isAlive))
+  t.equal(await refusesConnections(server.url), true)
+})
+
+t.test('a port that is taken is refused at the start, once', parallel, async (t) => {
+  const taken = createServer()
+  await new Promise<void>((resolve) => taken.listen(0, '127.0.0.1', resolve))
+  t.teardown(() => taken.close())
+  const { port } = taken.address() as AddressInfo
+  const environment = await bankEnvironment(t, issuer.url, { WORKERS: '2', PORT: String(port) })
+  const { child, stderr } = await runServer(t, environment)
+  t.equal(child.exitCode, 1)
+  t.equal(stderr, `config: PORT: ${port} cannot be listened on (EADDRINUSE)\n`)
+})

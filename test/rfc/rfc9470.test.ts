@@ -1,0 +1,179 @@
+import t from 'tap'
+import { parseChallenge } from '../helpers/challenges.js'
+import { checkRefusal, type Expected } from '../helpers/refusals.js'
+import { acrMfa, balances, startTestApi, type TestApi, transferBody } from '../helpers/test-api.js'
+import { type Claims, TestIssuer } from '../helpers/test-issuer.js'
+
+const issuer = await TestIssuer.start()
+t.teardown(() => issuer.stop())
+const api = await startTestApi(t, { issuer })
+const { call, clock, tokens } = api
+const tooWeak: Expected = [401, 'insufficient-user-authentication']
+const stepUp: Expected = [403, 'step-up-required']
+
+function post(changes: Claims, target: TestApi = api) {
+  const token = target.tokens.transfer(changes)
+  return target.call('POST', '/transfers', { token, json: transferBody() })
+}
+
+function parametersOf(challenge: string | null): Record<string, string> {
+  return Object.fromEntries(parseChallenge(challenge ?? '').parameters)
+}
+
+t.test(
+  'RFC 9470 §3: without the high-value scope the answer says what to ask the authorization server for',
+  async (t) => {
+    const answer = await call('POST', '/transfers', { token: tokens.read(), json: transferBody() })
+    checkRefusal(t, answer, stepUp)
+    const { scope, acr_values, max_age } = parametersOf(answer.challenge)
+    t.strictSame({ scope, acr_values, max_age }, { scope: 'transfer:funds', acr_values: acrMfa, max_age: '300' })
+    t.match(answer.body, { scope, acr_values, max_age: 300 })
+
+    const granted = { scope: `read:accounts ${scope}`, acr: acr_values, auth_time: clock.nowSeconds }
+    t.equal((await post(granted)).status, 201, 'a token that has just that is let in')
+  },
+)
+
+t.test('RFC 9470 §3: the scope without the authentication is insufficient_user_authentication', async (t) => {
+  const before = await balances(api)
+  const odd: unknown[] = [undefined, null, '', 'urn:stepgate:acr:pwd', `${acrMfa} `, acrMfa.toUpperCase(), 0, true, {}]
+  for (const acr of [...odd, [acrMfa], [[acrMfa]], { value: acrMfa }, `${acrMfa} urn:stepgate:acr:pwd`]) {
+    const answer = await post({ acr })
+    checkRefusal(t, answer, tooWeak, `acr ${JSON.stringify(acr)}`)
+    t.match(parametersOf(answer.challenge), {
+      error: tooWeak[1].replaceAll('-', '_'),
+      acr_values: acrMfa,
+      max_age: '300',
+    })
+  }
+  t.strictSame(await balances(api), before)
+})
+
+t.test('RFC 9470 §3: an authentication that is too old, or of which the time is not known', async (t) => {
+  const now = clock.nowSeconds
+  const odd: unknown[] = [undefined, null, '', String(now), now + 0.5, now * 1000, -now, 0, true, {}, [], [now], '1e9']
+  for (const auth_time of [...odd, now - 302, now + 7, Number.MAX_SAFE_INTEGER]) {
+    checkRefusal(t, await post({ auth_time }), tooWeak, `auth_time ${JSON.stringify(auth_time)}`)
+  }
+  for (const auth_time of [now, now - 299, now + 5])
+    t.equal((await post({ auth_time })).status, 201, `${auth_time - now} s`)
+})
+
+t.test('RFC 9470 §3: max_age counts to the millisecond, and leeway does not stretch it', async (t) => {
+  const auth_time = clock.nowSeconds
+  clock.advance((auth_time + 300) * 1000 - clock.nowMs())
+  const later = { auth_time, iat: clock.nowSeconds, exp: clock.nowSeconds + 60 }
+  t.equal((await post(later)).status, 201, 'exactly 300 s old')
+  clock.advance(1)
+  checkRefusal(t, await post(later), tooWeak, 'a millisecond older')
+})
+
+t.test('RFC 9470 §9: who has not shown a token is not told of authentication requirements', async (t) => {
+  const unauthenticated = [
+    {},
+    { headers: { authorization: 'Basic x' } },
+    { token: 'x' },
+    { headers: { authorization: 'Bearer' } },
+  ]
+  for (const options of unauthenticated) {
+    const answer = await call('POST', '/transfers', { ...options, json: transferBody() })
+    t.notMatch(answer.challenge, /acr_values|max_age/)
+    t.notOk('acr_values' in answer.body || 'max_age' in answer.body)
+  }
+})
+
+t.test(
+  'the checks come in their order: token, scope, lifetime and jti, authentication, body, transaction',
+  async (t) => {
+    const weak = { acr: 'x', auth_time: 0 }
+    const bound = { authorization_details: [] }
+    const long = { exp: clock.nowSeconds + 3600 }
+    const all = { ...weak, ...bound, ...long }
+    const cases: [string, Claims, unknown, Expected][] = [
+      ['token first', { ...all, aud: 'x', scope: 'x' }, '{', [401, 'invalid-token']],
+      ['expiry before scope', { ...all, exp: 1, scope: 'x' }, '{', [401, 'expired-token']],
+      ['scope before lifetime', { ...all, scope: 'x' }, '{', stepUp],
+      ['scope before jti', { ...all, scope: 'x', jti: undefined }, '{', stepUp],
+      ['lifetime before authentication', all, '{', [401, 'not-single-use']],
+      ['jti before authentication', { ...weak, ...bound, jti: undefined }, '{', [401, 'not-single-use']],
+      ['authentication before body', { ...weak, ...bound }, '{', tooWeak],
+      ['body before transaction', bound, '{', [400, 'invalid-input']],
+      ['transaction before idempotency', bound, transferBody(), [403, 'transaction-not-authorized']],
+      ['idempotency before consumption', {}, transferBody(), [400, 'invalid-idempotency-key']],
+    ]
+    for (const [name, claims, json, expected] of cases) {
+      const token = tokens.transfer(claims)
+      const answer = await call('POST', '/transfers', { token, json, headers: { 'idempotency-key': ',' } })
+      checkRefusal(t, answer, expected, name)
+    }
+  },
+)
+
+t.test('a strong acr alone authorises nothing, and a weak one does not keep anybody from reading', async (t) => {
+  const strongReader = tokens.read({ acr: acrMfa, amr: ['otp', 'mfa'] })
+  checkRefusal(t, await call('POST', '/transfers', { token: strongReader, json: transferBody() }), stepUp)
+  const weakReader = tokens.read({ acr: undefined, auth_time: undefined })
+  t.equal((await call('GET', '/accounts', { token: weakReader })).status, 200)
+})
+
+t.test('each way to show strong authentication is enough, and the challenge names what it can', async (t) => {
+  const none = { STEP_UP_ACR_VALUES: '', STEP_UP_MAX_AGE: '' }
+  const weak = { acr: 'weak', amr: ['pwd'], auth_time: undefined, level: 'pwd' }
+  const cases: [string, Record<string, string>, Claims[], Claims[], Record<string, string>][] = [
+    ['nothing required', none, [weak], [], {}],
+    [
+      'one acr of two',
+      { ...none, STEP_UP_ACR_VALUES: 'b a' },
+      [{ acr: 'a' }, { acr: 'b' }],
+      [weak, { acr: 'b a' }],
+      { acr_values: 'b a' },
+    ],
+    [
+      'amr',
+      { ...none, STEP_UP_AMR: 'otp hwk' },
+      [
+        { ...weak, amr: ['pwd', 'otp'] },
+        { ...weak, amr: ['hwk'] },
+      ],
+      [
+        weak,
+        { amr: undefined },
+        { amr: 'otp' },
+        { amr: [] },
+        { amr: [['otp']] },
+        { amr: { 0: 'otp' } },
+        { amr: [null] },
+      ],
+      {},
+    ],
+    [
+      "an issuer's own claim",
+      { ...none, STEP_UP_CLAIM: 'level=mfa' },
+      [{ ...weak, level: 'mfa' }],
+      [weak, { level: undefined }, { level: ['mfa'] }, { level: 'MFA' }, { level: true }],
+      {},
+    ],
+    [
+      'any of three',
+      { ...none, STEP_UP_ACR_VALUES: 'a', STEP_UP_AMR: 'otp', STEP_UP_CLAIM: 'level=mfa' },
+      [
+        { ...weak, acr: 'a' },
+        { ...weak, amr: ['otp'] },
+        { ...weak, level: 'mfa' },
+      ],
+      [weak],
+      { acr_values: 'a' },
+    ],
+    ['age alone', { ...none, STEP_UP_MAX_AGE: '60' }, [{ acr: undefined }], [weak], { max_age: '60' }],
+    ['age 0', { ...none, STEP_UP_MAX_AGE: '0' }, [{ auth_time: clock.nowSeconds + 1 }], [weak], { max_age: '0' }],
+  ]
+  for (const [name, environment, enough, tooLittle, asks] of cases) {
+    const other = await startTestApi(t, { issuer, environment, clock })
+    for (const claims of enough) t.equal((await post(claims, other)).status, 201, `${name}: ${JSON.stringify(claims)}`)
+    for (const claims of tooLittle)
+      checkRefusal(t, await post(claims, other), tooWeak, `${name}: ${JSON.stringify(claims)}`)
+    const answer = await other.call('POST', '/transfers', { token: other.tokens.read(), json: transferBody() })
+    const { realm, error, error_description, resource_metadata, scope, ...asked } = parametersOf(answer.challenge)
+    t.strictSame(asked, asks, `${name}: what is unset is left out, never empty`)
+  }
+})
