@@ -8,7 +8,7 @@ import type { Ledger } from './ledger/ledger.js'
 import accessPolicy from './plugins/access-policy.js'
 import accessToken from './plugins/access-token.js'
 import { answerConnectionError } from './plugins/connection-errors.js'
-import cors from './plugins/cors.js'
+import cors, { corsFields } from './plugins/cors.js'
 import httpConformance from './plugins/http-conformance.js'
 import idempotency from './plugins/idempotency.js'
 import notFound from './plugins/not-found.js'
@@ -72,19 +72,22 @@ export async function buildApp(
       compilersFactory: { buildValidator: () => zodValidation as never, buildSerializer: () => () => JSON.stringify },
     },
     frameworkErrors: (error, request, reply) => {
-      sendRefusal(toRefusal(error), request, reply.headers(fixedHeaders(publicUrl)), problemOptions)
+      const fields = { ...fixedHeaders(publicUrl), ...corsFields(request.headers.origin, config.CORS_ORIGINS) }
+      sendRefusal(toRefusal(error), request, reply.headers(fields), problemOptions)
     },
     clientErrorHandler: (error: NodeJS.ErrnoException, socket: Socket) =>
       answerConnectionError(error, socket, publicUrl),
   })
   app.removeContentTypeParser('text/plain')
 
+  // The size of all header fields is limited; their number must not be, or Node would drop what comes last.
+  app.server.maxHeadersCount = 0
   await app.register(problem, problemOptions)
-  await app.register(notFound)
   await app.register(requestLog)
   await app.register(responseHeaders, { publicUrl })
   await app.register(httpConformance)
   await app.register(cors, { origins: config.CORS_ORIGINS })
+  await app.register(notFound)
   await app.register(accessToken, {
     issuer: config.ISSUER,
     audience: config.AUDIENCE,

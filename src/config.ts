@@ -137,9 +137,10 @@ const environmentSchema = z
     error: 'required when HOST is not loopback: the origin that clients use',
     when: () => true,
   })
-  .refine(({ PORT, ADMIN_PORT }) => PORT !== ADMIN_PORT, {
+  .refine(({ PORT, ADMIN_PORT }) => ADMIN_PORT === undefined || PORT !== ADMIN_PORT, {
     path: ['ADMIN_PORT'],
     error: 'expected another port than PORT',
+    when: () => true,
   })
   .transform((env) => ({
     ...env,
@@ -160,14 +161,13 @@ export type Config = Readonly<z.infer<typeof environmentSchema>>
 export function readConfig(
   environment: NodeJS.ProcessEnv,
 ): { config: Config; warnings: string[] } | { faults: string[] } {
-  const result = environmentSchema.safeParse(
-    Object.fromEntries(Object.entries(environment).filter(([, value]) => value !== '')),
-  )
+  const given = Object.fromEntries(Object.entries(environment).filter(([, value]) => value !== ''))
+  const result = environmentSchema.safeParse(given)
   if (result.success) return { config: Object.freeze(result.data), warnings: findWarnings(result.data) }
   return {
     faults: result.error.issues.map(({ path, message, code }) => {
       const name = String(path[0])
-      return `${name}: ${code === 'invalid_type' && environment[name] === undefined ? 'required' : message}`
+      return `${name}: ${code === 'invalid_type' && given[name] === undefined ? 'required' : message}`
     }),
   }
 }

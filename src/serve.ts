@@ -8,6 +8,7 @@ import { LruReplayStore } from './replay/lru-replay-store.js'
 
 /** After this long, connections that are still busy are cut, so that the process ends in time. */
 const cutConnectionsMs = 8000
+const sweepIntervalMs = 50
 
 export interface ServeOptions {
   config: Config
@@ -74,8 +75,11 @@ export async function serve({ config, warnings, ledger, adminListener }: ServeOp
     stopPruning()
     keySource.close()
     adminServer?.close()
+    // A connection that was busy when closing began falls idle later, and would be kept alive.
+    const sweep = setInterval(() => app.server.closeIdleConnections(), sweepIntervalMs)
     const cut = setTimeout(() => app.server.closeAllConnections(), cutConnectionsMs)
     await app.close()
+    clearInterval(sweep)
     clearTimeout(cut)
     await ledger.close()
   }

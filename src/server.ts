@@ -53,8 +53,17 @@ function stop(faults: readonly string[]): never {
   process.exit(1)
 }
 
-main().catch((error: NodeJS.ErrnoException & { port?: number }) => {
+/** Names the variable behind a failure to listen, or returns undefined when the failure is another one. */
+function describeListenFault({ code, syscall, port }: NodeJS.ErrnoException & { port?: number }): string | undefined {
+  if (code === 'EADDRNOTAVAIL' || syscall === 'getaddrinfo') return `HOST: cannot be listened on (${code})`
+  if (syscall !== 'listen') return undefined
+  const name = String(port) === process.env['ADMIN_PORT'] ? 'ADMIN_PORT' : 'PORT'
+  return `${name}: ${port} cannot be listened on (${code})`
+}
+
+main().catch((error) => {
   if (error instanceof UnusableDataFolder) stop([`DATA_DIR: ${error.message}`])
-  if (error.syscall === 'listen') stop([`PORT: ${error.port} cannot be listened on (${error.code})`])
+  const fault = describeListenFault(error)
+  if (fault !== undefined) stop([fault])
   throw error
 })

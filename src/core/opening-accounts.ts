@@ -39,15 +39,7 @@ const accountSchema = z
     return { subject: owner, iban, name, currency, balanceMinorUnits: balanceMinorUnits ?? 0n }
   })
 
-const accountsSchema = z
-  .array(accountSchema, { error: 'expected an array of accounts' })
-  .superRefine((accounts, context) => {
-    const seen = new Set<string>()
-    for (const [index, { iban }] of accounts.entries()) {
-      if (seen.has(iban)) context.addIssue({ code: 'custom', path: [index, 'iban'], message: 'the IBAN stands twice' })
-      seen.add(iban)
-    }
-  })
+const accountsSchema = z.array(accountSchema, { error: 'expected an array of accounts' })
 
 /** Parses the text of an accounts file (architecture: `ACCOUNTS_FILE`). Every fault is named by its place. */
 export function parseOpeningAccounts(json: string): { accounts: readonly OpeningAccount[] } | { faults: string[] } {
@@ -58,11 +50,20 @@ export function parseOpeningAccounts(json: string): { accounts: readonly Opening
     return { faults: ['expected JSON'] }
   }
   const result = accountsSchema.safeParse(document)
-  if (result.success) return { accounts: result.data }
-  return {
-    faults: result.error.issues.map((issue) => {
-      const place = issue.path.map((part) => (typeof part === 'number' ? `[${part}]` : `.${String(part)}`)).join('')
-      return place === '' ? issue.message : `${place}: ${issue.message}`
-    }),
-  }
+  const faults = result.success ? [] : result.error.issues.map(describeIssue)
+  faults.push(...findRepeatedIbans(document))
+  return result.success && faults.length === 0 ? { accounts: result.data } : { faults }
+}
+
+function describeIssue({ path, message }: z.core.$ZodIssue): string {
+  const place = path.map((part) => (typeof part === 'number' ? `[${part}]` : `.${String(part)}`)).join('')
+  return place === '' ? message : `${place}: ${message}`
+}
+
+/** Looks at the document as it is, since the schema does not compare accounts when one of them has another fault. */
+function findRepeatedIbans(document: unknown): string[] {
+  const ibans = Array.isArray(document) ? document.map((account) => account?.iban) : []
+  return ibans.flatMap((iban, index) =>
+    typeof iban === 'string' && ibans.indexOf(iban) < index ? [`[${index}].iban: the IBAN stands twice`] : [],
+  )
 }

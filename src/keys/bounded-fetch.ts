@@ -6,11 +6,25 @@ const maxDocumentBytes = 262_144
  * no redirects (the target of one could plant keys). Throws on anything but a 200 with JSON.
  */
 export async function fetchJson(url: string): Promise<unknown> {
-  const response = await fetch(url, {
-    redirect: 'error',
-    headers: { accept: 'application/json' },
-    signal: AbortSignal.timeout(deadlineMs),
+  const abort = new AbortController()
+  const late = new DOMException(`${url} did not answer within ${deadlineMs} ms`, 'TimeoutError')
+  // Races beside the abort signal, which Node's fetch may let go of once the header fields have arrived.
+  let timer: NodeJS.Timeout | undefined
+  const deadline = new Promise<never>((_resolve, reject) => {
+    timer = setTimeout(() => {
+      reject(late)
+      abort.abort(late)
+    }, deadlineMs)
   })
+  try {
+    return await Promise.race([fetchWithin(url, abort.signal), deadline])
+  } finally {
+    clearTimeout(timer)
+  }
+}
+
+async function fetchWithin(url: string, signal: AbortSignal): Promise<unknown> {
+  const response = await fetch(url, { redirect: 'error', headers: { accept: 'application/json' }, signal })
   if (response.status !== 200 || response.body === null) {
     await response.body?.cancel()
     throw new Error(`${url} answered ${response.status}`)

@@ -26,7 +26,7 @@ export class KeySet {
   /** Throws when the document is no JWK Set or holds no key that the policy lets verify with one of the algorithms. */
   static async read(document: unknown, algorithms: readonly string[]): Promise<KeySet> {
     const keys = (document as { keys?: unknown } | null)?.keys
-    const usable = Array.isArray(keys) ? keys.filter((key) => isUsable(key, algorithms)) : []
+    const usable = Array.isArray(keys) ? keys.flatMap((key) => bindToAlgorithms(key, algorithms)) : []
     if (usable.length === 0) throw new Error('the JWK Set holds no usable key')
     const text = JSON.stringify({ keys: usable })
     // Loaded with the first keys, in the background, because it brings a curve library that delays the start.
@@ -54,13 +54,11 @@ export class KeySet {
   }
 }
 
-function isUsable(key: unknown, algorithms: readonly string[]): key is Jwk & { kid: string } {
-  if (typeof key !== 'object' || key === null) return false
+/** One entry for each algorithm that the key may verify, so that keys of different types may share a kid (RFC 7517 §4.5). */
+function bindToAlgorithms(key: unknown, algorithms: readonly string[]): (Jwk & { kid: string; alg: string })[] {
+  if (typeof key !== 'object' || key === null) return []
   const jwk = key as Jwk
   const kid = jwk['kid']
-  return (
-    typeof kid === 'string' &&
-    !/\p{Surrogate}/u.test(kid) &&
-    algorithms.some((alg) => importJwk(jwk, alg) !== undefined)
-  )
+  if (typeof kid !== 'string' || /\p{Surrogate}/u.test(kid)) return []
+  return algorithms.filter((alg) => importJwk(jwk, alg) !== undefined).map((alg) => ({ ...jwk, kid, alg }))
 }

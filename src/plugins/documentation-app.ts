@@ -77,7 +77,8 @@ export async function buildDocumentationApp(routes: readonly RouteOptions[]): Pr
     transform,
     transformObject,
   })
-  for (const route of routes) app.route({ ...route, handler: async () => undefined })
+  // Registered to be described only: here they answer nobody.
+  for (const route of routes) app.route({ ...route, handler: async (_request, reply) => reply.code(404).send() })
   app.get('/openapi.json', async () => app.swagger())
   app.get('/openapi.yaml', async (_request, reply) => reply.type('application/yaml').send(toYaml(app.swagger())))
   await app.register(swaggerUi, {

@@ -1,5 +1,5 @@
 import { METHODS } from 'node:http'
-import type { FastifyInstance } from 'fastify'
+import type { FastifyInstance, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import findMyWay, { type HTTPMethod } from 'find-my-way'
 import { Refusal } from '../core/refusal.js'
@@ -14,11 +14,15 @@ export default fp(
     app.addHook('onRoute', ({ method, url }) => {
       if (url !== '*') router.on([method].flat() as HTTPMethod[], url, () => undefined)
     })
-    app.setNotFoundHandler((request) => {
-      const path = request.url
-      const allow = METHODS.filter((method) => router.find(method as HTTPMethod, path) !== null)
+    const refuse = async ({ url }: FastifyRequest): Promise<never> => {
+      const allow = METHODS.filter((method) => router.find(method as HTTPMethod, url) !== null)
       throw allow.length > 0 ? new Refusal('method-not-allowed', { allow }) : new Refusal('unknown-path')
+    }
+    // Before the body is read: whatever it holds does not matter here.
+    app.addHook('onRequest', async (request) => {
+      if (request.is404) await refuse(request)
     })
+    app.setNotFoundHandler(refuse)
   },
   { name: 'not-found', fastify: '5.x', dependencies: ['problem'] },
 )

@@ -2,6 +2,9 @@ import type { FastifyInstance, FastifyReply, FastifyRequest, RouteOptions } from
 import fp from 'fastify-plugin'
 import { Refusal } from '../core/refusal.js'
 
+/** What is passed on; the rest concerns a connection that does not exist. */
+const documentHeaders = ['content-type', 'content-security-policy', 'location']
+
 /**
  * Serves the OpenAPI document of the routes registered after this plugin at /openapi.json and /openapi.yaml, and a page for
  * people at /docs. The packages that make them are loaded on the first request for one: a process that nobody asks neither
@@ -24,7 +27,8 @@ export default fp(
         url: request.url,
       })
       if (statusCode >= 400) throw new Refusal('unknown-path')
-      return reply.code(statusCode).headers(headers).send(rawPayload)
+      for (const name of documentHeaders) if (headers[name] !== undefined) reply.header(name, headers[name])
+      return reply.code(statusCode).send(rawPayload)
     }
 
     for (const url of ['/openapi.json', '/openapi.yaml', '/docs', '/docs/*']) {

@@ -28,7 +28,7 @@ export function toRefusal(error: unknown): Refusal {
   if (error instanceof KeysUnavailable) return new Refusal('keys-unavailable', { cause: error })
   if (error instanceof LedgerUnavailable) return new Refusal('ledger-unavailable', { cause: error })
   if (error instanceof OutcomeUnknown) return new Refusal('transfer-outcome-unknown', { cause: error })
-  const { code, statusCode } = error as Partial<FastifyError>
+  const { code, statusCode } = (error ?? {}) as Partial<FastifyError>
   if (code === 'FST_ERR_BAD_URL') return new Refusal('malformed-request')
   if (statusCode === 413) return new Refusal('payload-too-large')
   if (statusCode === 414) return new Refusal('uri-too-long')

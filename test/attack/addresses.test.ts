@@ -135,7 +135,7 @@ t.test('no answer depends on the Host field or on what a proxy might add', async
       const wire = JSON.stringify([answer.fields, answer.text])
       t.notMatch(
         wire,
-        /evil\.example|gopher|<script>alert|127\.0\.0\.1:\d+\/(?:problems|\.well-known)/,
+        /evil\.example|gopher|><script>|127\.0\.0\.1:\d+\/(?:problems|\.well-known)/,
         `${target}, ${host}`,
       )
       if (answer.status >= 400) t.ok(String(answer.body['type']).startsWith(`${publicUrl}/problems/`))

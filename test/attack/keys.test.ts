@@ -1,6 +1,6 @@
 import { createHash, createHmac, generateKeyPairSync, randomBytes } from 'node:crypto'
 import t from 'tap'
-import { refuseToken } from '../helpers/refusals.js'
+import { type Expected, refuseToken } from '../helpers/refusals.js'
 import { balances, startTestApi } from '../helpers/test-api.js'
 import { makeKey, type SigningKey, signCompact, TestIssuer } from '../helpers/test-issuer.js'
 
@@ -77,6 +77,10 @@ const behind = makeKey('ES256', 'behind')
 
 const issuer = await TestIssuer.start()
 t.teardown(() => issuer.stop())
+/** Another issuer, whose set the last tests change. */
+const changing = await TestIssuer.start()
+t.teardown(() => changing.stop())
+const sound = changing.published
 issuer.published = [
   null,
   1,
@@ -147,19 +151,50 @@ t.test('RFC 7517 §4.5: keys of different types may share a kid, and each is bou
 })
 
 t.test('a set without a usable key is no set: 503, and recovery once the issuer publishes one', async (t) => {
-  const poor = await TestIssuer.start()
-  t.teardown(() => poor.stop())
-  const sound = poor.published
-  poor.published = [symmetric, exponentOne, refused[0]?.[1].published]
-  const other = await startTestApi(t, { issuer: poor })
+  changing.published = [symmetric, exponentOne, refused[0]?.[1].published]
+  const other = await startTestApi(t, { issuer: changing })
   const token = other.tokens.read()
   const refusal = await other.call('GET', '/accounts', { token })
   t.equal(refusal.status, 503)
   t.match(refusal.body['type'], /keys-unavailable$/)
   t.match(refusal.headers.get('retry-after'), /^\d+$/)
-  poor.published = sound
+  changing.published = sound
   other.clock.advance(5000)
   t.equal((await other.call('GET', '/accounts', { token })).status, 200)
+})
+
+t.test('a key that the issuer withdrew is used no more, not even for tokens verified before', async (t) => {
+  const other = await startTestApi(t, { issuer: changing })
+  const { ES256, EdDSA } = changing.keys
+  const [old, fresh] = [ES256, EdDSA].map((key) => other.tokens.sign(other.tokens.claims(), {}, key)) as [
+    string,
+    string,
+  ]
+  changing.published = [ES256.jwk]
+  t.equal((await other.call('GET', '/accounts', { token: old })).status, 200)
+  changing.published = [EdDSA.jwk]
+  other.clock.advance(5000)
+  t.equal((await other.call('GET', '/accounts', { token: fresh })).status, 200, 'the new key is found at once')
+  await refuseToken(t, other, old, 'by the old key')
+})
+
+t.test('while the issuer is out of reach known keys serve, and an unknown kid is 503 rather than 401', async (t) => {
+  const other = await startTestApi(t, { issuer: changing })
+  changing.published = sound
+  const unknown = other.tokens.sign(other.tokens.claims(), {}, makeKey('ES256', 'unknown'))
+  t.equal((await other.call('GET', '/accounts', { token: other.tokens.read() })).status, 200)
+  changing.override = (_request, response) => {
+    response.writeHead(500).end()
+    return true
+  }
+  other.clock.advance(5000)
+  const outage: Expected = [503, 'keys-unavailable']
+  await refuseToken(t, other, unknown, 'unknown kid', { read: outage, transfer: outage })
+  t.equal((await other.call('GET', '/accounts', { token: other.tokens.read() })).status, 200, 'a known kid')
+  await refuseToken(t, other, 'x', 'no JWT is 401 also now')
+  changing.override = undefined
+  other.clock.advance(5000)
+  await refuseToken(t, other, unknown, 'after the outage')
 })
 
 t.test('after all this the server answers and no money has moved', async (t) => {

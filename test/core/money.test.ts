@@ -106,6 +106,8 @@ t.test('opening accounts', async (t) => {
   const account = { owner: 'alice', iban: 'DE89370400440532013000', name: 'Current', currency: 'EUR', balance: '12.5' }
   const other = { ...account, iban: 'GB33BUKB20201555555555', currency: 'JPY', balance: '3' }
 
+  const third = { ...account, iban: 'FR1420041010050500013M02606' }
+
   t.test('are parsed into minor units', async (t) => {
     t.strictSame(parseOpeningAccounts(JSON.stringify([account, other])), {
       accounts: [
@@ -140,7 +142,7 @@ t.test('opening accounts', async (t) => {
     ['an IBAN twice', [account, other, account], [/^\[2\]\.iban: the IBAN stands twice$/]],
     [
       'several faults at once',
-      [{ ...account, owner: 1, currency: 'X' }, account, { ...account, name: 1 }],
+      [{ ...account, owner: 1, currency: 'X' }, other, { ...third, name: 1 }],
       [/^\[0\]\.currency/, /^\[0\]\.owner/, /^\[2\]\.name/],
     ],
     [

@@ -44,10 +44,16 @@ export async function beginTransfer(url: string, token: string): Promise<HalfReq
   return { socket, finish }
 }
 
-/** Whether nobody listens at an address any more. */
-export function refusesConnections(url: string): Promise<boolean> {
-  return fetch(`${url}/livez`).then(
-    () => false,
-    () => true,
-  )
+/** Whether nobody listens at an address any more. Sends nothing, because a server that closes may not answer. */
+export async function refusesConnections(url: string): Promise<boolean> {
+  const { hostname, port } = new URL(url)
+  const socket = connect(Number(port), hostname.replaceAll(/[[\]]/g, ''))
+  try {
+    await once(socket, 'connect')
+    return false
+  } catch {
+    return true
+  } finally {
+    socket.destroy()
+  }
 }

@@ -20,7 +20,7 @@ export interface ExchangeOptions {
   beforeLastByte?: () => Promise<void>
 }
 
-const deadlineMs = 2000
+const deadlineMs = 5000
 
 /**
  * The bytes, one a character, of a request that asks for the connection to be closed. `Content-Length` is added when there

@@ -58,6 +58,12 @@ t.test('a folder that cannot be used is refused and not touched', async (t) => {
     database.exec(sql)
     database.close()
   }
+  const makeLedger = (folder: string, sql = ''): void => {
+    const { writer, reader } = openConnections(folder)
+    writer.exec(sql)
+    writer.pragma('wal_checkpoint(TRUNCATE)')
+    for (const connection of [reader, writer]) connection.close()
+  }
   const put = (folder: string, bytes: string | Buffer): void => writeFileSync(join(folder, 'ledger.sqlite'), bytes)
   const cases: [string, RegExp, (folder: string) => void][] = [
     ['a text file', /damaged or no SQLite/, (folder) => put(folder, 'these are no accounts\n'.repeat(500))],
@@ -65,7 +71,7 @@ t.test('a folder that cannot be used is refused and not touched', async (t) => {
       'a ledger with a damaged header',
       /damaged or no SQLite/,
       (folder) => {
-        makeDatabase(folder, 'create table a (b)')
+        makeLedger(folder)
         put(folder, readFileSync(join(folder, 'ledger.sqlite')).fill(7, 0, 100))
       },
     ],
@@ -73,9 +79,14 @@ t.test('a folder that cannot be used is refused and not touched', async (t) => {
       'a ledger with a damaged schema',
       /damaged or no SQLite/,
       (folder) => {
-        makeDatabase(folder, 'create table a (b)')
+        makeLedger(folder)
         put(folder, readFileSync(join(folder, 'ledger.sqlite')).fill(7, 100, 4096))
       },
+    ],
+    [
+      'a ledger without its tables',
+      /damaged or no SQLite/,
+      (folder) => makeLedger(folder, 'drop table idempotency_records'),
     ],
     [
       'another program’s database',
@@ -92,15 +103,7 @@ t.test('a folder that cannot be used is refused and not touched', async (t) => {
       /another program/,
       (folder) => makeDatabase(folder, 'pragma user_version = 1; create table a (b)'),
     ],
-    [
-      'a newer ledger',
-      /newer version/,
-      (folder) => {
-        const { writer, reader } = openConnections(folder)
-        writer.exec('pragma user_version = 9999')
-        for (const connection of [reader, writer]) connection.close()
-      },
-    ],
+    ['a newer ledger', /newer version/, (folder) => makeLedger(folder, 'pragma user_version = 9999')],
     [
       'a folder where the file should be',
       /can be created and written to/,

@@ -5,7 +5,12 @@ import type { AddressInfo } from 'node:net'
 import { networkInterfaces } from 'node:os'
 import { dirname, join } from 'node:path'
 import t from 'tap'
+import { readConfig } from '#src/config.js'
+import { type Ledger, LedgerUnavailable } from '#src/ledger/ledger.js'
+import { SqliteLedger } from '#src/ledger/sqlite/sqlite-ledger.js'
+import { serve } from '#src/serve.js'
 import { beginTransfer, refusesConnections } from '../helpers/half-request.js'
+import { interceptTimers } from '../helpers/intercepted-timers.js'
 import { bankEnvironment, findFreePort, mintFor, runServer, startServer, until } from '../helpers/server-process.js'
 import { readAnswer, transferBody } from '../helpers/test-api.js'
 import { TestIssuer } from '../helpers/test-issuer.js'
@@ -165,6 +170,50 @@ t.test('ADMIN_PORT shows metrics and health on loopback, and nothing else', para
     t.ok(await refusesConnections(`http://${host}:${environment['ADMIN_PORT']}`), `not on ${address}`)
   }
   t.equal(await server.stop(), 0, 'connections that are idle hold nothing up')
+})
+
+t.test('what fails behind a serving process is told and survived', async (t) => {
+  const environment = await bankEnvironment(t, issuer.url, {
+    LOG_LEVEL: 'silent',
+    ADMIN_PORT: String(await findFreePort()),
+  })
+  const read = readConfig(environment)
+  if ('faults' in read) throw new Error(read.faults.join())
+  const { config } = read
+  const timers = interceptTimers(t, [60_000])
+  const ledger = await SqliteLedger.open(config.DATA_DIR)
+  let failing = true
+  const prunings: Promise<number>[] = []
+  const close = await serve({
+    config,
+    warnings: [],
+    adminListener: true,
+    ledger: Object.assign(Object.create(ledger) as Ledger, {
+      isReachable: async () => !failing,
+      close: () => ledger.close(),
+      prune: (nowMs: number) => {
+        const pruning = failing ? Promise.reject(new LedgerUnavailable('busy')) : ledger.prune(nowMs)
+        prunings.push(pruning)
+        return pruning
+      },
+    }),
+  })
+  const health = async () => (await (await fetch(`http://127.0.0.1:${config.ADMIN_PORT}/health`)).json()) as object
+  const pruneNow = async (): Promise<PromiseSettledResult<number>[]> => {
+    timers[0]?.ring()
+    await new Promise(setImmediate)
+    return Promise.allSettled(prunings.splice(0))
+  }
+  t.match(await health(), { ledger: 'unreachable' })
+  t.equal((await call(`http://127.0.0.1:${config.PORT}`, '/readyz')).status, 503)
+  t.match(await pruneNow(), [{ status: 'rejected' }])
+  failing = false
+  t.match(await health(), { ledger: 'reachable' })
+  t.match(await pruneNow(), [{ status: 'fulfilled', value: 0 }], 'the next round goes on')
+  await close()
+  t.equal(timers[0]?.cleared, true)
+  t.ok(await refusesConnections(`http://127.0.0.1:${config.PORT}`))
+  t.ok(await refusesConnections(`http://127.0.0.1:${config.ADMIN_PORT}`))
 })
 
 t.test('two processes on one data folder are one bank', parallel, async (t) => {

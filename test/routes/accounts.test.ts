@@ -13,7 +13,6 @@ interface Account {
 
 const api = await startTestApi(t)
 const { call, clock, issuer, port, sqlite, tokens } = api
-const invalid: Expected = [400, 'invalid-input']
 const notFound: Expected = [404, 'not-found']
 const alice = tokens.read()
 const bob = tokens.read({ sub: 'bob' })

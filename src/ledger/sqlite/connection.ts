@@ -25,6 +25,7 @@ export function openConnections(dataFolder: string): { writer: Connection; reade
   try {
     mkdirSync(dataFolder, { recursive: true })
     writer = open(path)
+    expectOurs(writer)
     writer.pragma('journal_mode = WAL')
     writer.pragma('synchronous = FULL')
     writer.pragma('foreign_keys = ON')
@@ -50,13 +51,19 @@ function open(path: string): Connection {
   return connection
 }
 
+/** Looks before anything is written, since switching to WAL already changes the file. */
+function expectOurs(connection: Connection): void {
+  const owner = readPragma(connection, 'application_id')
+  const version = readPragma(connection, 'user_version')
+  const isEmpty = owner === 0n && version === 0n && readPragma(connection, 'schema_version') === 0n
+  if (isEmpty || (owner === BigInt(applicationId) && version <= migrations.length)) return
+  throw new UnusableDataFolder('ledger.sqlite was written by another program or a newer version')
+}
+
 function migrate(connection: Connection): void {
   connection.exec('begin immediate')
   try {
     const done = Number(readPragma(connection, 'user_version'))
-    if (![0n, BigInt(applicationId)].includes(readPragma(connection, 'application_id')) || done > migrations.length) {
-      throw new UnusableDataFolder('ledger.sqlite was written by another program or a newer version')
-    }
     for (const migration of migrations.slice(done)) connection.exec(migration)
     connection.exec(`pragma application_id = ${applicationId}; pragma user_version = ${migrations.length}`)
     connection.exec('commit')

@@ -85,6 +85,8 @@ export class GroupCommit<Order, Outcome> {
       this.#connection.exec('release one_order')
       return () => resolve(outcome)
     } catch (error) {
+      // A full disk undoes the whole transaction, and with it the savepoint: then the group fails together.
+      if (!this.#connection.inTransaction) throw error
       this.#connection.exec('rollback to one_order; release one_order')
       const fault = isStorageFault(error)
         ? new LedgerUnavailable('the ledger cannot be written', { cause: error })
