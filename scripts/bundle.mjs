@@ -26,5 +26,7 @@ await build({
       "const __dirname = __fileURLToPath(new URL('.', import.meta.url))",
     ].join('\n'),
   },
+  minifyWhitespace: true,
+  minifySyntax: true,
   logLevel: 'warning',
 })

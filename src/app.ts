@@ -15,7 +15,7 @@ import notFound from './plugins/not-found.js'
 import openapi from './plugins/openapi.js'
 import problem, { sendRefusal, toRefusal } from './plugins/problem.js'
 import rateLimit from './plugins/rate-limit.js'
-import requestLog, { loggerOptions } from './plugins/request-log.js'
+import requestLog, { loggerOptions, logRequestEnd } from './plugins/request-log.js'
 import responseHeaders, { fixedHeaders } from './plugins/response-headers.js'
 import singleUse from './plugins/single-use.js'
 import { zodValidation } from './plugins/zod-validation.js'
@@ -73,7 +73,8 @@ export async function buildApp(
     },
     frameworkErrors: (error, request, reply) => {
       const fields = { ...fixedHeaders(publicUrl), ...corsFields(request.headers.origin, config.CORS_ORIGINS) }
-      sendRefusal(toRefusal(error), request, reply.headers(fields), problemOptions)
+      sendRefusal(toRefusal(error), { request, reply: reply.headers(fields), options: problemOptions })
+      logRequestEnd(request, reply)
     },
     clientErrorHandler: (error: NodeJS.ErrnoException, socket: Socket) =>
       answerConnectionError(error, socket, publicUrl),
@@ -93,11 +94,12 @@ export async function buildApp(
     audience: config.AUDIENCE,
     algorithms: config.ALGORITHMS,
     scopeClaims: config.SCOPE_CLAIMS,
-    ownClaim: config.STEP_UP_CLAIM?.name,
+    issuerClaim: config.STEP_UP_CLAIM?.name,
     leewaySeconds,
     keySource,
     clock,
   })
+  await app.register(rateLimit, { requestsPerMinute: config.RATE_LIMIT })
   await app.register(accessPolicy, {
     userAuthentication: {
       acrValues: config.STEP_UP_ACR_VALUES,
@@ -109,12 +111,11 @@ export async function buildApp(
     singleUseMaxLifetimeSeconds: config.SINGLE_USE_MAX_LIFETIME,
     clock,
   })
-  await app.register(rateLimit, { requestsPerMinute: config.RATE_LIMIT })
   await app.register(idempotency)
   await app.register(singleUse, { replayStore, clock, leewaySeconds, behind: 'ledger' })
   await app.register(openapi)
 
-  await app.register(metadataRoutes, { publicUrl, issuer: config.ISSUER })
+  await app.register(metadataRoutes, { publicUrl, issuer: config.ISSUER, scopes: ['read:accounts', 'transfer:funds'] })
   await app.register(healthRoutes, { keysState: () => keySource.state, ledger })
   await app.register(problemRoutes)
   await app.register(accountRoutes, { ledger })

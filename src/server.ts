@@ -1,69 +1,77 @@
-import cluster from 'node:cluster'
+import cluster, { type Worker } from 'node:cluster'
 import closeWithGrace from 'close-with-grace'
 import { type Config, readConfig } from './config.js'
+import { LedgerUnavailable } from './ledger/ledger.js'
 import { UnusableDataFolder } from './ledger/sqlite/connection.js'
 import { SqliteLedger } from './ledger/sqlite/sqlite-ledger.js'
 import { serve } from './serve.js'
-import { closeMessage, startWorkers } from './workers.js'
+import { readMessage, startWorkers, WorkerFault, type WorkerMessage } from './workers.js'
 
 const graceMs = 9500
+const signals = ['SIGINT', 'SIGTERM'] as const
 
 async function main(): Promise<void> {
   const read = readConfig(process.env)
-  if ('faults' in read) stop(read.faults)
+  if ('faults' in read) return stop(read.faults)
   const { config, warnings } = read
-  const ledger = await openLedger(config)
+  if (cluster.worker !== undefined) return work(cluster.worker, config, warnings)
+  const ledger = await SqliteLedger.open(config.DATA_DIR)
+  await ledger.openAccounts(config.ISSUER, config.ACCOUNTS_FILE)
   if (config.WORKERS === 1) {
     closeGracefully(await serve({ config, warnings, ledger, adminListener: true }))
-  } else if (cluster.isPrimary) {
+  } else {
     // The primary has shown that the folder is sound; each worker opens it for itself.
     await ledger.close()
     closeGracefully(await startWorkers(config))
-  } else {
-    // A worker closes when its primary says so or is gone; signals to the whole group are the primary's.
-    for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => undefined)
-    const close = await serve({
-      config,
-      warnings: cluster.worker?.id === 1 ? warnings : [],
-      ledger,
-      adminListener: false,
-    })
-    const grace = closeGracefully(close, ['SIGINT', 'SIGTERM'])
-    process.once('message', (message) => message === closeMessage && grace.close())
-    process.once('disconnect', () => grace.close())
   }
 }
 
-async function openLedger(config: Config): Promise<SqliteLedger> {
+/** One of several workers: it closes when its primary says so or is gone; signals to the whole group are the primary's. */
+async function work(worker: Worker, config: Config, warnings: readonly string[]): Promise<void> {
+  for (const signal of signals) process.on(signal, () => undefined)
+  // Without this Node ends a worker at once when its primary is gone, whatever is under way.
+  worker.exitedAfterDisconnect = true
+  const told = new Promise<void>((resolve) => {
+    process.on('message', (message) => readMessage(message)?.stepgate === 'close' && resolve())
+    process.once('disconnect', resolve)
+  })
   const ledger = await SqliteLedger.open(config.DATA_DIR)
-  if (cluster.isPrimary) await ledger.openAccounts(config.ISSUER, config.ACCOUNTS_FILE)
-  return ledger
+  const close = await serve({ config, warnings: worker.id === 1 ? warnings : [], ledger, adminListener: false })
+  const grace = closeGracefully(close, signals)
+  await told
+  grace.close()
 }
 
-function closeGracefully(close: () => Promise<void>, skip: ('SIGINT' | 'SIGTERM')[] = []) {
-  return closeWithGrace({ delay: graceMs, logger: false, skip }, async ({ err }) => {
+function closeGracefully(close: () => Promise<void>, skip: readonly (typeof signals)[number][] = []) {
+  return closeWithGrace({ delay: graceMs, logger: false, skip: [...skip] }, async ({ err }) => {
     if (err !== undefined) process.stderr.write(`${err.stack}\n`)
     await close()
   })
 }
 
-/** Prints faults as the contract says, one line each, and ends the process. */
-function stop(faults: readonly string[]): never {
+/** Ends the process with its faults, one line each as the contract says; a worker leaves saying so to its primary. */
+function stop(faults: readonly string[]): void {
+  if (cluster.isWorker) {
+    process.send?.({ stepgate: 'faults', faults } satisfies WorkerMessage, undefined, undefined, () => process.exit(1))
+    return
+  }
   for (const fault of faults) process.stderr.write(`config: ${fault}\n`)
   process.exit(1)
 }
 
-/** Names the variable behind a failure to listen, or returns undefined when the failure is another one. */
-function describeListenFault({ code, syscall, port }: NodeJS.ErrnoException & { port?: number }): string | undefined {
-  if (code === 'EADDRNOTAVAIL' || syscall === 'getaddrinfo') return `HOST: cannot be listened on (${code})`
-  if (syscall !== 'listen') return undefined
+/** Names the variable behind a failure to start, or returns undefined when the failure is not the configuration's. */
+function describeStartFault(error: NodeJS.ErrnoException & { port?: number }): readonly string[] | undefined {
+  const { code, syscall = '', port } = error
+  if (error instanceof WorkerFault) return error.faults
+  if (error instanceof UnusableDataFolder || error instanceof LedgerUnavailable) return [`DATA_DIR: ${error.message}`]
+  if (code === 'EADDRNOTAVAIL' || syscall === 'getaddrinfo') return [`HOST: cannot be listened on (${code})`]
+  if (syscall !== 'listen' && syscall !== 'bind') return undefined
   const name = String(port) === process.env['ADMIN_PORT'] ? 'ADMIN_PORT' : 'PORT'
-  return `${name}: ${port} cannot be listened on (${code})`
+  return [`${name}: ${port} cannot be listened on (${code})`]
 }
 
 main().catch((error) => {
-  if (error instanceof UnusableDataFolder) stop([`DATA_DIR: ${error.message}`])
-  const fault = describeListenFault(error)
-  if (fault !== undefined) stop([fault])
-  throw error
+  const faults = describeStartFault(error)
+  if (faults === undefined) throw error
+  stop(faults)
 })

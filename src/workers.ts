@@ -4,34 +4,73 @@ import type { Config } from './config.js'
 
 const restartDelayMs = 1000
 
-/** What a primary sends to a worker that is to close. */
-export const closeMessage = 'close'
+/** A worker could not start; the faults are for the operator, in the form of `config: ` lines. */
+export class WorkerFault extends Error {
+  override readonly name = 'WorkerFault'
+  readonly faults: readonly string[]
+
+  constructor(faults: readonly string[]) {
+    super('a worker could not start')
+    this.faults = faults
+  }
+}
+
+/** What primary and workers say to each other. Metrics have messages of their own. */
+export type WorkerMessage = { stepgate: 'close' } | { stepgate: 'faults'; faults: readonly string[] }
+
+/** Reads a message between processes; undefined when it is somebody else's. */
+export function readMessage(message: unknown): WorkerMessage | undefined {
+  return typeof message === 'object' && message !== null && 'stepgate' in message
+    ? (message as WorkerMessage)
+    : undefined
+}
 
 /**
  * Forks the workers, replaces one that dies after a second, and answers on the admin port for all of them. Resolves, once
- * every worker listens, to the function that closes them. Workers are told by message, not by signal, because a terminal or
- * a service manager signals the whole group.
+ * every worker listens, to the function that closes them; rejects with `WorkerFault` when one cannot start. Workers are told
+ * to close by message, not by signal, because a terminal or a service manager signals the whole group.
  */
 export async function startWorkers(config: Config): Promise<() => Promise<void>> {
+  const serving = new Set<Worker>()
   let closing = false
-  cluster.on('exit', () => {
-    if (!closing) setTimeout(() => closing || cluster.fork(), restartDelayMs)
-  })
-  const first = Array.from({ length: config.WORKERS }, () => cluster.fork())
+  // A worker opens no accounts: the file may be gone by the time one is replaced.
+  const fork = () => cluster.fork({ ACCOUNTS_FILE: '' })
+  cluster.on('listening', (worker) => serving.add(worker))
+  cluster.on('exit', (worker) => serving.delete(worker))
+
+  const first = Array.from({ length: config.WORKERS }, fork)
+  await Promise.all(first.map(waitUntilServing))
   const admin = await listenForAll(config)
-  await Promise.all(first.map((worker) => once(worker, 'listening')))
+  cluster.on('exit', () => {
+    if (!closing) setTimeout(() => closing || fork(), restartDelayMs)
+  })
 
   return async () => {
     closing = true
     admin?.close()
     const running = Object.values(cluster.workers ?? {}).filter((worker): worker is Worker => worker !== undefined)
     await Promise.all(
-      running.map((worker) => {
-        worker.send(closeMessage)
-        return once(worker, 'exit')
+      running.map(async (worker) => {
+        const exited = once(worker, 'exit')
+        // One that is still starting has nothing under way and does not hear yet.
+        if (serving.has(worker)) worker.send({ stepgate: 'close' } satisfies WorkerMessage)
+        else worker.process.kill('SIGKILL')
+        await exited
       }),
     )
   }
+}
+
+function waitUntilServing(worker: Worker): Promise<void> {
+  return new Promise((resolve, reject) => {
+    let faults: readonly string[] = []
+    worker.on('message', (message) => {
+      const told = readMessage(message)
+      if (told?.stepgate === 'faults') faults = told.faults
+    })
+    worker.once('listening', () => resolve())
+    worker.once('exit', () => reject(new WorkerFault(faults)))
+  })
 }
 
 async function listenForAll({ ADMIN_PORT, WORKERS }: Config) {

@@ -1,4 +1,5 @@
 import type { AccessToken } from './access-token.js'
+import type { Clock } from './clock.js'
 import type { ProblemName } from './problems.js'
 import { isUserAuthenticationSufficient, type UserAuthenticationRequirement } from './user-authentication.js'
 
@@ -21,18 +22,14 @@ export interface AccessRules {
   leewaySeconds: number
   /** The longest time from iat to exp that a single-use token may live. */
   singleUseMaxLifetimeSeconds: number
+  clock: Clock
 }
 
 /**
  * Decides whether the token may call the route, in the order scope, lifetime and jti, user authentication. Returns
  * undefined when it may, else the name of the problem to refuse it with. Does not consume anything.
  */
-export function decideAccess(
-  policy: AccessPolicy,
-  token: AccessToken,
-  rules: AccessRules,
-  nowMs: number,
-): ProblemName | undefined {
+export function decideAccess(policy: AccessPolicy, token: AccessToken, rules: AccessRules): ProblemName | undefined {
   if (token.jwtId === undefined && policy.singleUse !== true) return 'invalid-token'
   if (!token.scopes.has(policy.scope)) return policy.stepUp === true ? 'step-up-required' : 'insufficient-scope'
   if (policy.singleUse === true) {
@@ -41,7 +38,7 @@ export function decideAccess(
   }
   if (policy.stepUp !== true) return undefined
   const sufficient = isUserAuthenticationSufficient(token, rules.userAuthentication, {
-    nowMs,
+    nowMs: rules.clock.nowMs(),
     leewaySeconds: rules.leewaySeconds,
   })
   return sufficient ? undefined : 'insufficient-user-authentication'

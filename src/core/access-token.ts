@@ -10,8 +10,8 @@ export interface AccessToken {
   issuedAtSeconds: number
   expiresAtSeconds: number
   scopes: ReadonlySet<string>
-  /** Claims about how the user authenticated, unchecked: `decideUserAuthentication` reads them and fails closed. */
-  authentication: { acr: unknown; amr: unknown; authTime: unknown; own: unknown }
+  /** Claims about how the user authenticated, unchecked: `isUserAuthenticationSufficient` reads them and fails closed. */
+  authentication: { acr: unknown; amr: unknown; authTime: unknown; issuerClaim: unknown }
   /** Whether the token carries `authorization_details` (RFC 9396), in whatever form. */
   boundToTransaction: boolean
 }
@@ -23,7 +23,7 @@ export interface TokenExpectations {
   leewaySeconds: number
   scopeClaims: readonly ScopeClaim[]
   /** Name of the issuer's own authentication claim, if one is configured. */
-  ownClaim: string | undefined
+  issuerClaim: string | undefined
 }
 
 const maxStringLength = 255
@@ -79,7 +79,7 @@ export function validateAccessToken(
       acr: read('acr'),
       amr: read('amr'),
       authTime: read('auth_time'),
-      own: expected.ownClaim === undefined ? undefined : read(expected.ownClaim),
+      issuerClaim: expected.issuerClaim === undefined ? undefined : read(expected.issuerClaim),
     },
     boundToTransaction: Object.hasOwn(claims, 'authorization_details'),
   }

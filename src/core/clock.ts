@@ -1,4 +1,4 @@
-/** The source of time, passed in wherever time matters so that a test can step it. It never runs backwards on its own account. */
+/** The source of time, passed in wherever time matters so that a test can step it. It may be set back. */
 export interface Clock {
   /** Milliseconds since the Unix epoch. */
   nowMs(): number

@@ -14,7 +14,7 @@ export interface UserAuthenticationRequirement {
 
 /**
  * Whether the token shows that the user authenticated strongly and recently enough (RFC 9470 §5). One of acr, amr and
- * own claim is enough; `auth_time` is checked in addition. Odd values fail closed: a missing `auth_time`, a string,
+ * the issuer's claim is enough; `auth_time` is checked in addition. Odd values fail closed: a missing `auth_time`, a string,
  * milliseconds or a time in the future never counts as fresh. A strong acr alone authorises nothing: the scope is
  * decided before.
  */
@@ -29,7 +29,7 @@ export function isUserAuthenticationSufficient(
     anyLevel ||
     (typeof authentication.acr === 'string' && acrValues.includes(authentication.acr)) ||
     (Array.isArray(authentication.amr) && authentication.amr.some((method) => amr.includes(method))) ||
-    (claim !== undefined && authentication.own === claim.value)
+    (claim !== undefined && authentication.issuerClaim === claim.value)
   return strong && (maxAgeSeconds === undefined || isFresh(authentication.authTime, maxAgeSeconds, time))
 }
 

@@ -2,7 +2,7 @@ const deadlineMs = 5000
 const maxDocumentBytes = 262_144
 
 /**
- * Fetches a JSON document of the authorization server within limits: five seconds in all, 256 KiB after decompression,
+ * Fetches a JSON document of the authorization server within limits: five seconds for the whole document, 256 KiB after decompression,
  * no redirects (the target of one could plant keys). Throws on anything but a 200 with JSON.
  */
 export async function fetchJson(url: string): Promise<unknown> {

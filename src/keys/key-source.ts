@@ -11,8 +11,8 @@ export interface KeySource {
    * Throws `KeysUnavailable` while that cannot be known.
    */
   publicKey(header: JoseHeader): Promise<string | undefined>
-  /** Changes whenever the keys do: what was verified under another epoch must be verified again. */
-  readonly epoch: number
+  /** Changes whenever the keys do, and is undefined while there are none: what was verified under another must be verified again. */
+  readonly epoch: number | undefined
   /** `stale` keys still serve while the issuer is out of reach; `none` means that no token can be verified. */
   readonly state: 'fresh' | 'stale' | 'none'
   close(): void
@@ -38,7 +38,7 @@ const coolDownMs = 5000
 const maxStaleMs = 86_400_000
 
 /**
- * The keys of one issuer. Loads them when started and again every 300 s; an unknown kid refreshes at once, but never within
+ * The keys of one issuer. Finds and loads them when started and again every 300 s; an unknown kid refreshes at once, but never within
  * 5 s of the last attempt, so that forged kids cost the issuer nothing. One fetch is under way at a time. A refresh
  * replaces the set; a failed one leaves it, for at most 24 h. Does not block anybody whose key is known.
  */
@@ -63,8 +63,8 @@ export class JwksKeySource implements KeySource {
     void this.#refresh()
   }
 
-  get epoch(): number {
-    return this.state === 'none' ? -1 : this.#keyEpoch
+  get epoch(): number | undefined {
+    return this.state === 'none' ? undefined : this.#keyEpoch
   }
 
   get state(): 'fresh' | 'stale' | 'none' {
@@ -117,12 +117,18 @@ export class JwksKeySource implements KeySource {
 
   #finish(fault: unknown): void {
     this.#lastRefreshFailed = fault !== undefined
-    // The issuer may have moved its keys: a failure sends the next attempt through discovery again.
     if (fault !== undefined) this.#jwksUri = undefined
     this.#options.onRefresh?.(fault)
     if (this.#closed) return
     clearTimeout(this.#timer)
-    this.#timer = setTimeout(() => void this.#refresh(), fault === undefined ? refreshIntervalMs : coolDownMs)
+    this.#timer = setTimeout(
+      () => {
+        // The issuer may have moved its keys without taking the old address down.
+        this.#jwksUri = undefined
+        void this.#refresh()
+      },
+      fault === undefined ? refreshIntervalMs : coolDownMs,
+    )
     this.#timer.unref()
   }
 }

@@ -1,12 +1,9 @@
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import { type AccessRules, decideAccess, type RouteAccess } from '../core/access-policy.js'
-import type { Clock } from '../core/clock.js'
 import { Refusal } from '../core/refusal.js'
 
-export interface AccessPolicyOptions extends AccessRules {
-  clock: Clock
-}
+export type AccessPolicyOptions = AccessRules
 
 declare module 'fastify' {
   interface FastifyContextConfig {
@@ -16,8 +13,8 @@ declare module 'fastify' {
 }
 
 /**
- * Enforces the policy that each route declares in `config.access`: verifies the token and decides scope, lifetime and user
- * authentication, before the body is read. Nothing is exempt by its path; a route without a policy stops the boot.
+ * Enforces the policy that each route declares in `config.access`: decides scope, lifetime and user authentication of the
+ * verified token, before the body is read. Nothing is exempt by its path; a route without a policy stops the boot.
  */
 export default fp(
   async (app: FastifyInstance, options: AccessPolicyOptions) => {
@@ -35,11 +32,9 @@ export default fp(
     app.addHook('onRequest', async (request) => {
       const { access } = request.routeOptions.config
       if (access === 'public' || request.is404) return
-      if (access === undefined) throw new Error('a route without an access policy was reached')
-      const accessToken = await app.verifyAccessToken(request, access.singleUse === true ? 'never' : 'cache')
-      const problem = decideAccess(access, accessToken, options, options.clock.nowMs())
+      if (access === undefined || request.accessToken === null) throw new Error('the caller was not authenticated')
+      const problem = decideAccess(access, request.accessToken, options)
       if (problem !== undefined) throw new Refusal(problem)
-      request.accessToken = accessToken
     })
 
     app.addHook('preHandler', async (request) => {

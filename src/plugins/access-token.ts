@@ -2,6 +2,7 @@ import fastifyJwt from '@fastify/jwt'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { LRUCache } from 'lru-cache'
+import type { AccessPolicy } from '../core/access-policy.js'
 import { type AccessToken, type TokenExpectations, validateAccessToken } from '../core/access-token.js'
 import { readBearerCredentials } from '../core/bearer.js'
 import type { Clock } from '../core/clock.js'
@@ -23,13 +24,6 @@ declare module 'fastify' {
     /** The token's text while it is being verified. */
     bearerToken: string | null
   }
-  interface FastifyInstance {
-    /**
-     * Verifies the request's bearer token and returns it. Throws `Refusal` when there is none or it is not valid, and
-     * `KeysUnavailable` when that cannot be known. Does not look at scopes.
-     */
-    verifyAccessToken(request: FastifyRequest, reuse: 'cache' | 'never'): Promise<AccessToken>
-  }
 }
 
 interface VerifiedToken {
@@ -43,9 +37,11 @@ const maxVerifiedTokens = 10_000
 const cacheKeyLength = 43
 
 /**
- * Bearer access tokens (RFC 6750, RFC 9068). A token not seen before goes through `request.jwtVerify` with the issuer's key
+ * Authenticates callers of protected routes by bearer access token (RFC 6750, RFC 9068), before the body is read. A token not
+ * seen before goes through `request.jwtVerify` with the issuer's key
  * for its kid, then through `validateAccessToken`. Tokens verified before are found by their text, as long as they live
- * and the keys stay the same.
+ * and the keys stay the same; those for single use are verified every time. Does not look at scopes. Throws `Refusal` for a
+ * token that is missing or not valid, and `KeysUnavailable` when that cannot be known.
  */
 export default fp(
   async (app: FastifyInstance, options: AccessTokenOptions) => {
@@ -67,15 +63,22 @@ export default fp(
       },
     })
 
-    app.decorate('verifyAccessToken', async (request, reuse) => {
-      const text = readToken(request)
-      const known = reuse === 'cache' ? findVerified(text) : undefined
-      const accessToken = known ?? (await verify(request, text))
-      if (reuse === 'cache' && known === undefined) {
-        verifiedTokens.set(text.slice(-cacheKeyLength), { text, accessToken, keyEpoch: keySource.epoch })
-      }
-      return accessToken
+    app.addHook('onRequest', async (request) => {
+      const { access } = request.routeOptions.config
+      if (typeof access === 'object') request.accessToken = await authenticate(request, access)
     })
+
+    async function authenticate(request: FastifyRequest, { singleUse }: AccessPolicy): Promise<AccessToken> {
+      const text = readToken(request)
+      if (singleUse === true) return verify(request, text)
+      const known = findVerified(text)
+      if (known !== undefined) return known
+      // Read before the keys are used: what they verify while they are being replaced belongs to the epoch that ends.
+      const keyEpoch = keySource.epoch
+      const accessToken = await verify(request, text)
+      if (keyEpoch !== undefined) verifiedTokens.set(text.slice(-cacheKeyLength), { text, accessToken, keyEpoch })
+      return accessToken
+    }
 
     async function findKey(header: unknown): Promise<string> {
       const joseHeader = readJoseHeader(header, algorithms)

@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto'
+import type { ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import { buildProblemDocument } from '../core/problem-document.js'
 import { findProblem, type ProblemName } from '../core/problems.js'
@@ -9,16 +10,26 @@ const problemByCode: Readonly<Record<string, ProblemName>> = {
   ERR_HTTP_REQUEST_TIMEOUT: 'request-timeout',
 }
 
+/** The response that Node is writing to a connection, if any; there is no public way to ask. */
+type BusySocket = Socket & { _httpMessage?: ServerResponse | null }
+
 /**
  * Answers what Node's HTTP parser refuses before Fastify sees a request, in the same form as every other refusal. The
- * error is not logged: it holds the raw bytes, which may hold a token. Does nothing on a connection that is gone.
+ * error is not logged: it holds the raw bytes, which may hold a token. Where garbage follows a whole request, that request
+ * gets its own answer first. Does nothing on a connection that is gone.
  */
 export function answerConnectionError(error: NodeJS.ErrnoException, socket: Socket, publicUrl: string): void {
-  if (error.code === 'ECONNRESET' || !socket.writable) {
+  const { _httpMessage: pending } = socket as BusySocket
+  if (pending?.req.complete === true) pending.once('finish', () => refuseConnection(error, socket, publicUrl))
+  else refuseConnection(error, socket, publicUrl)
+}
+
+function refuseConnection({ code = '' }: NodeJS.ErrnoException, socket: Socket, publicUrl: string): void {
+  if (code === 'ECONNRESET' || !socket.writable) {
     socket.destroy()
     return
   }
-  const name = problemByCode[error.code ?? ''] ?? 'malformed-request'
+  const name = problemByCode[code] ?? 'malformed-request'
   const { status, title } = findProblem(name)
   const body = JSON.stringify(buildProblemDocument(name, { publicUrl, requestId: randomUUID() }))
   const headers = {

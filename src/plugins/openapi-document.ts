@@ -1,4 +1,5 @@
 import type { RouteAccess } from '../core/access-policy.js'
+import { buildChallenge } from '../core/problem-challenge.js'
 import { buildProblemDocument, type ProblemDocument } from '../core/problem-document.js'
 import { findProblem, type Problem, type ProblemName } from '../core/problems.js'
 
@@ -32,7 +33,10 @@ interface Refusal extends Problem {
   name: ProblemName
 }
 
-const examplePublicUrl = 'https://api.example.com'
+const exampleContext = {
+  publicUrl: 'https://api.example.com',
+  stepUp: { acrValues: ['urn:stepgate:acr:mfa'], maxAgeSeconds: 300 },
+}
 const exampleRequestId = '0b7f3b54-6a4e-4d39-9a53-8a9f2b0c1d2e'
 
 /** Every refusal that an operation can answer with, from its policy and shape. */
@@ -152,27 +156,15 @@ function describeRefusals(refusals: readonly Refusal[], { access }: OperationPol
   }
 }
 
-function exampleOf({ name, error, challenge, detail }: Refusal, access: RouteAccess): ProblemDocument {
-  const asksForStepUp = challenge === 'step-up'
-  const document = buildProblemDocument(name, {
-    publicUrl: examplePublicUrl,
+function exampleOf(refusal: Refusal, access: RouteAccess): ProblemDocument {
+  const isInput = refusal.name === 'invalid-input'
+  const document = buildProblemDocument(refusal.name, {
+    publicUrl: exampleContext.publicUrl,
     requestId: exampleRequestId,
-    challenge:
-      challenge === 'none'
-        ? undefined
-        : {
-            realm: 'stepgate',
-            error,
-            scope: challenge === 'bare' || access === 'public' ? undefined : access.scope,
-            acrValues: asksForStepUp ? 'urn:stepgate:acr:mfa' : undefined,
-            maxAgeSeconds: asksForStepUp ? 300 : undefined,
-            resourceMetadata: `${examplePublicUrl}/.well-known/oauth-protected-resource`,
-            errorDescription: error === undefined ? undefined : detail,
-          },
-    fieldFaults:
-      name === 'invalid-input'
-        ? [{ pointer: '/instructedAmount/amount', expected: 'a decimal string such as "123.50"' }]
-        : undefined,
+    challenge: buildChallenge(refusal, access, exampleContext),
+    fieldFaults: isInput
+      ? [{ pointer: '/instructedAmount/amount', expected: 'a decimal string such as "123.50"' }]
+      : undefined,
   })
   return JSON.parse(JSON.stringify(document))
 }

@@ -5,6 +5,12 @@ import { Refusal } from '../core/refusal.js'
 /** What is passed on; the rest concerns a connection that does not exist. */
 const documentHeaders = ['content-type', 'content-security-policy', 'location']
 
+interface InnerAnswer {
+  statusCode: number
+  headers: Record<string, string>
+  body: Buffer
+}
+
 /**
  * Serves the OpenAPI document of the routes registered after this plugin at /openapi.json and /openapi.yaml, and a page for
  * people at /docs. The packages that make them are loaded on the first request for one: a process that nobody asks neither
@@ -17,18 +23,25 @@ export default fp(
       if (route.method !== 'HEAD' && route.schema?.operationId !== undefined) routes.push(route)
     })
     let documentation: Promise<FastifyInstance> | undefined
+    const answers = new Map<string, InnerAnswer>()
 
     async function answer(request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
+      const [path] = request.url.split('?') as [string]
+      const known = answers.get(path) ?? (await makeAnswer(path))
+      if (known === undefined) throw new Refusal('unknown-path')
+      // Kept, because making the document takes milliseconds that any caller could ask for; there are few such paths.
+      answers.set(path, known)
+      return reply.code(known.statusCode).headers(known.headers).send(known.body)
+    }
+
+    async function makeAnswer(path: string): Promise<InnerAnswer | undefined> {
       documentation ??= import('./documentation-app.js').then(({ buildDocumentationApp }) =>
         buildDocumentationApp(routes),
       )
-      const { statusCode, headers, rawPayload } = await (await documentation).inject({
-        method: 'GET',
-        url: request.url,
-      })
-      if (statusCode >= 400) throw new Refusal('unknown-path')
-      for (const name of documentHeaders) if (headers[name] !== undefined) reply.header(name, headers[name])
-      return reply.code(statusCode).send(rawPayload)
+      const { statusCode, headers, rawPayload } = await (await documentation).inject({ method: 'GET', url: path })
+      if (statusCode >= 400) return undefined
+      const passedOn = documentHeaders.flatMap((name) => (headers[name] === undefined ? [] : [[name, headers[name]]]))
+      return { statusCode, headers: Object.fromEntries(passedOn), body: rawPayload }
     }
 
     for (const url of ['/openapi.json', '/openapi.yaml', '/docs', '/docs/*']) {

@@ -1,19 +1,14 @@
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
-import type { AccessPolicy } from '../core/access-policy.js'
-import { type Challenge, serializeChallenge } from '../core/challenge.js'
+import { serializeChallenge } from '../core/challenge.js'
+import { buildChallenge, type ChallengeContext } from '../core/problem-challenge.js'
 import { buildProblemDocument } from '../core/problem-document.js'
 import { findProblem, type ProblemName } from '../core/problems.js'
 import { Refusal } from '../core/refusal.js'
 import { KeysUnavailable } from '../keys/key-source.js'
 import { LedgerUnavailable, OutcomeUnknown } from '../ledger/ledger.js'
 
-export interface ProblemOptions {
-  /** Origin that clients use; problem types and metadata addresses are made from it, never from the Host header. */
-  publicUrl: string
-  /** What a step-up challenge asks for besides the scope; left out when empty or undefined. */
-  stepUp: { acrValues: readonly string[]; maxAgeSeconds: number | undefined }
-}
+export type ProblemOptions = ChallengeContext
 
 declare module 'fastify' {
   interface FastifyReply {
@@ -46,24 +41,27 @@ export function toRefusal(error: unknown): Refusal {
 export default fp(
   async (app: FastifyInstance, options: ProblemOptions) => {
     app.decorateReply('problem', null)
-    app.setErrorHandler((error, request, reply) => sendRefusal(toRefusal(error), request, reply, options))
+    app.setErrorHandler((error, request, reply) => sendRefusal(toRefusal(error), { request, reply, options }))
   },
   { name: 'problem', fastify: '5.x' },
 )
 
+/** A request and where its refusal goes. */
+export interface Exchange {
+  request: FastifyRequest
+  reply: FastifyReply
+  options: ProblemOptions
+}
+
 /** Sends a refusal; also for errors that Fastify reports outside its error handler (`frameworkErrors`). */
-export function sendRefusal(
-  refusal: Refusal,
-  request: FastifyRequest,
-  reply: FastifyReply,
-  options: ProblemOptions,
-): FastifyReply {
+export function sendRefusal(refusal: Refusal, { request, reply, options }: Exchange): FastifyReply {
   const { problem: name, details } = refusal
   const problem = findProblem(name)
-  const challenge = buildChallenge(name, request.routeOptions.config.access, options)
+  const challenge = buildChallenge(problem, request.routeOptions.config.access, options)
   reply.problem = name
-  if (problem.status >= 500 && details.cause !== undefined)
+  if (problem.status >= 500 && details.cause !== undefined) {
     request.log.error({ problem: name, err: details.cause }, 'request failed')
+  }
   if (challenge !== undefined) reply.header('www-authenticate', serializeChallenge(challenge))
   const retryAfterSeconds = details.retryAfterSeconds ?? problem.retryAfterSeconds
   if (retryAfterSeconds !== undefined) reply.header('retry-after', retryAfterSeconds)
@@ -79,23 +77,4 @@ export function sendRefusal(
     .code(problem.status)
     .header('content-type', 'application/problem+json')
     .send(Buffer.from(JSON.stringify(document)))
-}
-
-function buildChallenge(
-  name: ProblemName,
-  access: 'public' | AccessPolicy | undefined,
-  { publicUrl, stepUp }: ProblemOptions,
-): Challenge | undefined {
-  const { challenge, error, detail } = findProblem(name)
-  if (challenge === 'none') return undefined
-  const asksForStepUp = challenge === 'step-up'
-  return {
-    realm: 'stepgate',
-    error,
-    scope: challenge === 'bare' || typeof access !== 'object' ? undefined : access.scope,
-    acrValues: asksForStepUp && stepUp.acrValues.length > 0 ? stepUp.acrValues.join(' ') : undefined,
-    maxAgeSeconds: asksForStepUp ? stepUp.maxAgeSeconds : undefined,
-    resourceMetadata: `${publicUrl}/.well-known/oauth-protected-resource`,
-    errorDescription: error === undefined ? undefined : detail,
-  }
 }

@@ -3,8 +3,8 @@ import fp from 'fastify-plugin'
 import { Refusal } from '../core/refusal.js'
 
 /**
- * Limits requests a minute per authenticated subject, before the body is read; 0 switches it off. Counts in this process
- * alone and does not limit callers who did not authenticate: that is a proxy's job.
+ * Limits requests a minute per authenticated subject, refused ones included; 0 switches it off. Registered after the token
+ * is verified and before anything is decided. Counts in this process alone and does not limit callers who did not authenticate: that is a proxy's job.
  */
 export default fp(
   async (app: FastifyInstance, { requestsPerMinute }: { requestsPerMinute: number }) => {
@@ -17,7 +17,7 @@ export default fp(
       'retry-after': false,
     }
     await app.register(rateLimit, {
-      hook: 'preParsing',
+      hook: 'onRequest',
       max: requestsPerMinute,
       timeWindow: 60_000,
       allowList: ({ accessToken }) => accessToken === null,
@@ -28,5 +28,5 @@ export default fp(
         new Refusal('too-many-requests', { retryAfterSeconds: Math.max(1, Math.ceil(ttl / 1000)) }),
     })
   },
-  { name: 'rate-limit', fastify: '5.x', dependencies: ['access-policy'] },
+  { name: 'rate-limit', fastify: '5.x', dependencies: ['access-token'] },
 )

@@ -1,17 +1,14 @@
-import type { FastifyInstance } from 'fastify'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import type { LoggerOptions } from 'pino'
 
 /**
- * pino's options for this server. Requests are named by route pattern, never by address, since a token can stand in its
- * query; errors by type, code and stack without the properties that libraries attach, such as a raw packet.
+ * pino's options for this server. Errors are named by type, code and stack, without the properties that libraries attach, such as a raw packet.
  */
 export function loggerOptions(level: string): LoggerOptions {
   return {
     level,
     serializers: {
-      req: ({ method, routeOptions }) => ({ method, route: routeOptions?.url }),
-      res: ({ statusCode }) => ({ statusCode }),
       err: serializeError,
     },
   }
@@ -36,20 +33,19 @@ function serializeError(error: unknown): LoggedError | undefined {
 export default fp(
   async (app: FastifyInstance) => {
     app.addHook('onResponse', (request, reply, done) => {
-      const { statusCode } = reply
-      const quiet = statusCode < 400 && (request.method === 'GET' || request.method === 'HEAD')
-      request.log[quiet ? 'debug' : 'info'](
-        {
-          method: request.method,
-          route: request.routeOptions.url,
-          statusCode,
-          problem: reply.problem ?? undefined,
-          durationMs: Math.round(reply.elapsedTime * 100) / 100,
-        },
-        'request ended',
-      )
+      logRequestEnd(request, reply)
       done()
     })
   },
   { name: 'request-log', fastify: '5.x', dependencies: ['problem'] },
 )
+
+/** The line itself; also for answers that no hook sees. */
+export function logRequestEnd(request: FastifyRequest, reply: FastifyReply): void {
+  const { method, routeOptions, log } = request
+  const { statusCode } = reply
+  const quiet = statusCode < 400 && (method === 'GET' || method === 'HEAD')
+  const durationMs = Math.round(reply.elapsedTime * 100) / 100
+  const line = { method, route: routeOptions.url, statusCode, problem: reply.problem ?? undefined, durationMs }
+  log[quiet ? 'debug' : 'info'](line, 'request ended')
+}

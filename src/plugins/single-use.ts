@@ -11,7 +11,7 @@ export interface SingleUseOptions {
   /**
    * What stands behind the replay store. `ledger`: the handler's own transaction consumes the token for good, so the store
    * may forget, and with an Idempotency-Key its "replayed" is a hint that the handler checks. `nothing`: the store is the
-   * last ring; it must refuse when full, and tokens issued before this process started are refused.
+   * last ring; it must refuse when full, and tokens that may have been issued before this process started are refused.
    */
   behind: 'ledger' | 'nothing'
 }
@@ -36,14 +36,17 @@ const marginMs = 60_000
  */
 export default fp(
   async (app: FastifyInstance, { replayStore, clock, leewaySeconds, behind }: SingleUseOptions) => {
-    const startedAtSeconds = Math.ceil(clock.nowMs() / 1000)
+    if (behind === 'nothing' && replayStore.forgets) throw new Error('a store that forgets cannot be the last ring')
+    // An issuer's clock may be ahead by the leeway: what it issued before the start can say so much later.
+    const earliestIssueSeconds = Math.ceil(clock.nowMs() / 1000) + leewaySeconds
     app.decorateRequest('tokenClaimed', false)
 
     app.addHook('preHandler', async (request) => {
       const { access } = request.routeOptions.config
       const { accessToken } = request
       if (typeof access !== 'object' || access.singleUse !== true || accessToken === null) return
-      if (behind === 'nothing' && accessToken.issuedAtSeconds < startedAtSeconds) throw new Refusal('not-single-use')
+      if (behind === 'nothing' && accessToken.issuedAtSeconds < earliestIssueSeconds)
+        throw new Refusal('not-single-use')
       const rememberUntilMs = (accessToken.expiresAtSeconds + leewaySeconds) * 1000 + marginMs
       const outcome = await replayStore.consume(keyOf(accessToken), rememberUntilMs)
       if (outcome === 'full') throw new Refusal('replay-store-unavailable')

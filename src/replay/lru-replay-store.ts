@@ -29,6 +29,10 @@ export class LruReplayStore implements ReplayStore {
     this.#expiryByKey = new LRUCache({ max: options.maxEntries })
   }
 
+  get forgets(): boolean {
+    return this.#options.whenFull === 'forget'
+  }
+
   /** How many keys are remembered, expired ones that were not yet dropped included. */
   get size(): number {
     return this.#expiryByKey.size

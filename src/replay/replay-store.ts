@@ -3,6 +3,8 @@
  * exactly one is answered `consumed`.
  */
 export interface ReplayStore {
+  /** Whether the store may forget live keys when full, and so must not be the last ring. */
+  readonly forgets: boolean
   /**
    * Claims a key until a time. `full` means that the store could remember the key only by forgetting a live one; it then
    * remembers nothing new.

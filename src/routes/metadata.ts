@@ -4,6 +4,7 @@ import { z } from 'zod'
 export interface MetadataRouteOptions {
   publicUrl: string
   issuer: string
+  scopes: readonly string[]
 }
 
 export const metadataSchema = z
@@ -16,11 +17,14 @@ export const metadataSchema = z
   .meta({ id: 'ProtectedResourceMetadata', description: 'RFC 9728 §2' })
 
 /** Protected resource metadata (RFC 9728): where a challenge's `resource_metadata` leads. Names nothing this version lacks. */
-export const metadataRoutes: FastifyPluginAsyncZod<MetadataRouteOptions> = async (app, { publicUrl, issuer }) => {
+export const metadataRoutes: FastifyPluginAsyncZod<MetadataRouteOptions> = async (
+  app,
+  { publicUrl, issuer, scopes },
+) => {
   const metadata = {
     resource: publicUrl,
     authorization_servers: [issuer],
-    scopes_supported: ['read:accounts', 'transfer:funds'],
+    scopes_supported: [...scopes],
     bearer_methods_supported: ['header' as const],
   }
   app.route({

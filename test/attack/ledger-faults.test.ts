@@ -163,7 +163,7 @@ t.test('reads: 503 while the ledger is out of reach, and nothing else changes', 
 })
 
 t.test('a replay store that is full: 503 with Retry-After, and no money moves', async (t) => {
-  const replayStore = { consume: async () => 'full' as const, release: async () => undefined }
+  const replayStore = { forgets: false, consume: async () => 'full' as const, release: async () => undefined }
   const api = await startTestApi(t, { issuer, replayStore })
   const before = await bobOf(api)
   const answer = await post(api, api.tokens.transfer(), randomUUID())

@@ -9,7 +9,7 @@ const expected: TokenExpectations = {
   audience: 'https://api.example',
   leewaySeconds: 5,
   scopeClaims: ['scope'],
-  ownClaim: undefined,
+  issuerClaim: undefined,
 }
 const claims = {
   iss: 'https://issuer.example',
@@ -28,7 +28,7 @@ function validate(changes: object, expectations: TokenExpectations = expected): 
 
 t.test('a valid token is reduced to what decisions need', async (t) => {
   const changes = { acr: 'mfa', amr: ['otp'], auth_time: 1, level: 'high', extra: 'x', authorization_details: [] }
-  t.strictSame(validate(changes, { ...expected, ownClaim: 'level' }), {
+  t.strictSame(validate(changes, { ...expected, issuerClaim: 'level' }), {
     issuer: 'https://issuer.example',
     subject: 'alice',
     clientId: 'bank-web',
@@ -36,10 +36,10 @@ t.test('a valid token is reduced to what decisions need', async (t) => {
     issuedAtSeconds: nowSeconds,
     expiresAtSeconds: nowSeconds + 300,
     scopes: new Set(['read:accounts']),
-    authentication: { acr: 'mfa', amr: ['otp'], authTime: 1, own: 'high' },
+    authentication: { acr: 'mfa', amr: ['otp'], authTime: 1, issuerClaim: 'high' },
     boundToTransaction: true,
   })
-  t.match(validate({ level: 'high' }), { authentication: { own: undefined }, boundToTransaction: false })
+  t.match(validate({ level: 'high' }), { authentication: { issuerClaim: undefined }, boundToTransaction: false })
 })
 
 t.test('variants that are valid', async (t) => {

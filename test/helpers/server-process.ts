@@ -146,8 +146,12 @@ export async function startServer(
 }
 
 /** Runs a server that is expected to end by itself, and waits for that. */
-export async function runServer(t: Test, environment: Record<string, string>): Promise<ServerProcess> {
-  const server = launch(t, environment, {})
+export async function runServer(
+  t: Test,
+  environment: Record<string, string>,
+  options: ServerOptions = {},
+): Promise<ServerProcess> {
+  const server = launch(t, environment, options)
   await until('the server ends', () => !server.running)
   await server.exited
   return server

@@ -152,6 +152,20 @@ t.test('a commit that fails leaves the outcome unknown', async (t) => {
   })
 })
 
+t.test('a commit that certainly wrote nothing is LedgerUnavailable', async (t) => {
+  for (const code of ['SQLITE_FULL', 'SQLITE_BUSY', 'SQLITE_BUSY_SNAPSHOT']) {
+    const { connection, group, spent, writer } = setUp(t)
+    const { exec } = connection
+    connection.exec = (sql) => {
+      if (sql === 'commit') throw Object.assign(new Error(code), { code })
+      return exec(sql)
+    }
+    await t.rejects(group.submit({ jwtId: 'a' }), { name: 'LedgerUnavailable', cause: { code } })
+    t.strictSame(spent(), [])
+    t.equal(writer.inTransaction, false)
+  }
+})
+
 t.test('no more orders wait than there is room for', async (t) => {
   const { group, spent } = setUp(t)
   const waiting = submitAll(group, 4096)

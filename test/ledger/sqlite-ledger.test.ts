@@ -28,9 +28,10 @@ async function openLedger(t: Test, folder = newFolder()): Promise<SqliteLedger> 
 /** The real wait for a lock takes 5 s, so it runs beside the other tests. */
 const locked = newFolder()
 const locker = openConnections(locked)
+const lockedOut = await SqliteLedger.open(locked)
 locker.writer.exec('begin immediate')
 const startedMs = performance.now()
-const gaveUp = SqliteLedger.open(locked).then(
+const gaveUp = lockedOut.openAccounts(issuer, openings).then(
   () => ({ error: undefined, elapsedMs: performance.now() - startedMs }),
   (error: unknown) => ({ error, elapsedMs: performance.now() - startedMs }),
 )
@@ -83,6 +84,7 @@ t.test('a folder that cannot be used is refused and not touched', async (t) => {
         put(folder, readFileSync(join(folder, 'ledger.sqlite')).fill(7, 100, 4096))
       },
     ],
+    ['a ledger that is half there', /damaged or no SQLite/, (folder) => makeLedger(folder, 'pragma user_version = 0')],
     [
       'a ledger without its tables',
       /damaged or no SQLite/,
@@ -229,9 +231,14 @@ t.test('pruning goes on once a minute until it is stopped, and survives a failed
   t.equal(timer?.cleared, true)
 })
 
-t.test('a folder that another process keeps locked is given up after 5 s', async (t) => {
+t.test('accounts cannot be opened while another process keeps the ledger locked for 5 s', async (t) => {
   const { error, elapsedMs } = await gaveUp
   t.match(error, { name: 'LedgerUnavailable', cause: { code: 'SQLITE_BUSY' } })
   t.ok(elapsedMs > 4900 && elapsedMs < 9000, `after ${Math.round(elapsedMs)} ms`)
+  locker.writer.exec('rollback')
+  t.strictSame(await lockedOut.accountsOf(alice), [])
+  await (await openLedger(t, locked)).openAccounts(issuer, openings)
+  t.equal((await lockedOut.accountsOf(alice)).length, 3)
+  await lockedOut.close()
   for (const connection of [locker.reader, locker.writer]) connection.close()
 })

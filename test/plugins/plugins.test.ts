@@ -39,6 +39,17 @@ t.test('what stops the boot', async (t) => {
     await t.rejects(boot, /'access-policy'.*'single-use'/s)
   })
 
+  t.test('a store that forgets as the last ring', async (t) => {
+    const { app } = await buildService(t)
+    const replayStore = new LruReplayStore({ maxEntries: 1, clock, whenFull: 'forget' })
+    const boot = async () => {
+      await app.register(async (scope) => {
+        await scope.register(singleUse, { ...options, replayStore, behind: 'nothing' })
+      })
+    }
+    await t.rejects(boot, { message: 'a store that forgets cannot be the last ring' })
+  })
+
   t.test('a route that declares no policy, named', async (t) => {
     const { app } = await buildService(t)
     app.get('/forgotten', async () => 'secret')
@@ -59,7 +70,7 @@ t.test('what stops the boot', async (t) => {
       audience: publicUrl,
       algorithms: ['ES256'],
       scopeClaims: ['scope'],
-      ownClaim: undefined,
+      issuerClaim: undefined,
       keySource: new OneKey(),
       ...options,
     })
@@ -180,9 +191,10 @@ t.test('single use with nothing behind the replay store', async (t) => {
     t.equal((await call('POST', '/pay', token)).status, 200, 'the token that was refused was not used up')
   })
 
-  t.test('refuses tokens that were issued before the process started', async (t) => {
+  t.test('refuses tokens that may have been issued before the process started', async (t) => {
     const { call, clock, mint } = await buildService(t)
     const token = mint({ iat: clock.nowSeconds - 1 })
+    t.equal(clock.nowMs(), 1_700_000_005_000, 'the leeway has passed since the start')
     t.match(await call('POST', '/pay', token), {
       status: 401,
       problem: 'not-single-use',

@@ -29,7 +29,7 @@ export class OneKey implements KeySource {
 
 interface AppOptions {
   maxEntries?: number
-  /** Sees every request before the access policy does. */
+  /** Sees every request before its token is read. */
   observe?: (request: FastifyRequest) => void
 }
 
@@ -41,17 +41,17 @@ export async function buildService(t: Test, { maxEntries = 100, observe }: AppOp
   const app = Fastify()
   t.teardown(() => app.close())
   await app.register(problem, { publicUrl, stepUp: { acrValues: ['mfa'], maxAgeSeconds: 60 } })
+  if (observe !== undefined) app.addHook('onRequest', async (request) => observe(request))
   await app.register(accessToken, {
     issuer,
     audience: publicUrl,
     algorithms: ['ES256'],
     scopeClaims: ['scope'],
-    ownClaim: undefined,
+    issuerClaim: undefined,
     leewaySeconds: 5,
     keySource,
     clock,
   })
-  if (observe !== undefined) app.addHook('onRequest', async (request) => observe(request))
   await app.register(accessPolicy, {
     userAuthentication: noStepUp,
     leewaySeconds: 5,
@@ -60,6 +60,8 @@ export async function buildService(t: Test, { maxEntries = 100, observe }: AppOp
   })
   await app.register(idempotency)
   await app.register(singleUse, { replayStore, clock, leewaySeconds: 5, behind: 'nothing' })
+  // From now on tokens are certainly issued after the start, whatever the issuer's clock says within the leeway.
+  clock.advance(5000)
   app.get('/read', { config: { access: { scope: 'read' } } }, async (request) => ({
     sub: request.accessToken?.subject,
   }))

@@ -69,6 +69,15 @@ t.test('what cannot be used is refused at the start, in one line', parallel, asy
   }
 })
 
+t.test('an unexpected failure at the start is shown as it is', parallel, async (t) => {
+  const failing = `import net from 'node:net';net.Server.prototype.listen=()=>{throw new Error('unexpected')}`
+  const options = { nodeArguments: ['--import', `data:text/javascript,${failing}`] }
+  const { child, stderr } = await runServer(t, await bankEnvironment(t, issuer.url), options)
+  t.equal(child.exitCode, 1)
+  t.match(stderr, /Error: unexpected\n +at /)
+  t.notMatch(stderr, /^config:/m)
+})
+
 t.test('it starts while the issuer is down, and recovers when it comes up', parallel, async (t) => {
   const port = await findFreePort()
   const environment = await bankEnvironment(t, `http://127.0.0.1:${port}`, { LOG_LEVEL: 'info' })

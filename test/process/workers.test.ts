@@ -76,7 +76,7 @@ const running = async (admin: string): Promise<number> => {
   return workers.running
 }
 
-t.jobs = 2
+t.jobs = 3
 const parallel = { buffered: true }
 
 t.test('two workers behind one port', parallel, async (t) => {
@@ -130,6 +130,17 @@ t.test('two workers behind one port', parallel, async (t) => {
     t.strictSame(workerIds().filter(isAlive), [])
     t.equal(server.stderr, '')
   })
+})
+
+t.test('a worker that is still starting holds up no shutdown', parallel, async (t) => {
+  const { admin, server, workerIds } = await startWorkers(t)
+  process.kill(workerIds()[0] as number, 'SIGKILL')
+  await until('one worker is gone', async () => (await running(admin)) === 1)
+  await until('its successor is there, but not ready', async () => (await running(admin)) === 2)
+  const signalledMs = performance.now()
+  t.equal(await server.stop(), 0)
+  t.ok(performance.now() - signalledMs < 3000)
+  t.equal(server.stderr, '')
 })
 
 t.test('workers whose primary was killed end by themselves, after what is under way', parallel, async (t) => {

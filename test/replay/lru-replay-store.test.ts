@@ -51,6 +51,7 @@ t.test('a released key can be consumed again; releasing an unknown one does noth
 t.test('when full of live entries', async (t) => {
   t.test('forget drops the oldest', async (t) => {
     const { store } = setUp(2, 'forget')
+    t.equal(store.forgets, true)
     for (const key of ['a', 'b', 'c']) t.equal(await store.consume(key, 1000), 'consumed')
     t.equal(store.size, 2)
     t.equal(await store.consume('b', 1000), 'replayed')
@@ -59,6 +60,7 @@ t.test('when full of live entries', async (t) => {
 
   t.test('refuse answers full, remembers nothing new and forgets nothing', async (t) => {
     const { clock, store } = setUp(2, 'refuse')
+    t.equal(store.forgets, false)
     await store.consume('a', 1000)
     await store.consume('b', 2000)
     t.equal(await store.consume('c', 3000), 'full')

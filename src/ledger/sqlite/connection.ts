@@ -61,6 +61,8 @@ function expectOurs(connection: Connection): void {
 }
 
 function migrate(connection: Connection): void {
+  // The lock is taken only when there is something to do, so that a start need not wait for a busy neighbour.
+  if (readPragma(connection, 'user_version') === BigInt(migrations.length)) return
   connection.exec('begin immediate')
   try {
     const done = Number(readPragma(connection, 'user_version'))
@@ -68,7 +70,7 @@ function migrate(connection: Connection): void {
     connection.exec(`pragma application_id = ${applicationId}; pragma user_version = ${migrations.length}`)
     connection.exec('commit')
   } catch (error) {
-    connection.exec('rollback')
+    if (connection.inTransaction) connection.exec('rollback')
     throw error
   }
 }
@@ -76,6 +78,11 @@ function migrate(connection: Connection): void {
 /** Whether an error comes from the storage beneath the database, and not from what was asked of it. */
 export function isStorageFault(error: unknown): boolean {
   return /^SQLITE_(?!CONSTRAINT|MISMATCH|RANGE)/.test(String((error as { code?: unknown }).code))
+}
+
+/** Whether a failed commit certainly wrote nothing: no room, or no lock. After any other fault that is not known. */
+export function isUndone(error: unknown): boolean {
+  return isBusy(error) || (error as { code?: unknown }).code === 'SQLITE_FULL'
 }
 
 /** Whether an error says that another process holds the write lock. */

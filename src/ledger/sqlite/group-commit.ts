@@ -1,5 +1,5 @@
 import { LedgerUnavailable, OutcomeUnknown } from '../ledger.js'
-import { type Connection, isBusy, isStorageFault } from './connection.js'
+import { type Connection, isBusy, isStorageFault, isUndone } from './connection.js'
 
 interface Waiting<Order, Outcome> {
   order: Order
@@ -69,9 +69,10 @@ export class GroupCommit<Order, Outcome> {
       this.#connection.exec('commit')
       for (const answer of answers) answer()
     } catch (error) {
-      const fault = committing
-        ? new OutcomeUnknown('the commit failed', { cause: error })
-        : new LedgerUnavailable('the transaction failed', { cause: error })
+      const fault =
+        committing && !isUndone(error)
+          ? new OutcomeUnknown('the commit failed', { cause: error })
+          : new LedgerUnavailable('the transaction failed', { cause: error })
       for (const { reject } of group) reject(fault)
       if (this.#connection.inTransaction) this.#connection.exec('rollback')
     }
@@ -98,8 +99,9 @@ export class GroupCommit<Order, Outcome> {
   #postpone(group: Waiting<Order, Outcome>[], error: unknown): void {
     const oldestMs = isBusy(error) ? performance.now() - maxBusyMs : Number.POSITIVE_INFINITY
     const unavailable = new LedgerUnavailable('the ledger cannot be written', { cause: error })
-    for (const { reject } of group.filter(({ sinceMs }) => sinceMs < oldestMs)) reject(unavailable)
-    this.#waiting = [...group.filter(({ sinceMs }) => sinceMs >= oldestMs), ...this.#waiting]
+    const all = [...group, ...this.#waiting]
+    this.#waiting = all.filter(({ sinceMs }) => sinceMs >= oldestMs)
+    for (const { sinceMs, reject } of all) if (sinceMs < oldestMs) reject(unavailable)
     this.#continue(busyRetryMs)
   }
 

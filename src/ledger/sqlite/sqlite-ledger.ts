@@ -80,7 +80,8 @@ export class SqliteLedger implements Ledger {
     return this.#bookings.submit(order)
   }
 
-  openAccounts(issuer: string, accounts: readonly OpeningAccount[]): Promise<number> {
+  async openAccounts(issuer: string, accounts: readonly OpeningAccount[]): Promise<number> {
+    if (accounts.length === 0) return 0
     const open = this.#writer.prepare(
       `insert into accounts (id, issuer, subject, iban, name, currency, opening_balance, balance)
        values (?, ?, ?, ?, ?, ?, ?, ?) on conflict (iban) do nothing`,
@@ -141,7 +142,7 @@ export class SqliteLedger implements Ledger {
         this.#writer.exec('commit')
         return result
       } catch (error) {
-        this.#writer.exec('rollback')
+        if (this.#writer.inTransaction) this.#writer.exec('rollback')
         throw error
       }
     })
