@@ -31,26 +31,40 @@ export function readMessage(message: unknown): WorkerMessage | undefined {
  * to close by message, not by signal, because a terminal or a service manager signals the whole group.
  */
 export async function startWorkers(config: Config): Promise<() => Promise<void>> {
+  const running = new Set<Worker>()
   const serving = new Set<Worker>()
   let closing = false
   // A worker opens no accounts: the file may be gone by the time one is replaced.
-  const fork = () => cluster.fork({ ACCOUNTS_FILE: '' })
-  cluster.on('listening', (worker) => serving.add(worker))
-  cluster.on('exit', (worker) => serving.delete(worker))
+  const fork = (): Worker => {
+    const worker = cluster.fork({ ACCOUNTS_FILE: '' })
+    running.add(worker)
+    worker.once('listening', () => serving.add(worker))
+    worker.once('exit', () => {
+      running.delete(worker)
+      serving.delete(worker)
+    })
+    return worker
+  }
 
   const first = Array.from({ length: config.WORKERS }, fork)
   await Promise.all(first.map(waitUntilServing))
-  const admin = await listenForAll(config)
+  const admin = await listenForAll(config, running)
+  const restarts = new Set<NodeJS.Timeout>()
   cluster.on('exit', () => {
-    if (!closing) setTimeout(() => closing || fork(), restartDelayMs)
+    if (closing) return
+    const restart = setTimeout(() => {
+      restarts.delete(restart)
+      fork()
+    }, restartDelayMs)
+    restarts.add(restart)
   })
 
   return async () => {
     closing = true
+    for (const restart of restarts) clearTimeout(restart)
     admin?.close()
-    const running = Object.values(cluster.workers ?? {}).filter((worker): worker is Worker => worker !== undefined)
     await Promise.all(
-      running.map(async (worker) => {
+      [...running].map(async (worker) => {
         const exited = once(worker, 'exit')
         // One that is still starting has nothing under way and does not hear yet.
         if (serving.has(worker)) worker.send({ stepgate: 'close' } satisfies WorkerMessage)
@@ -73,13 +87,13 @@ function waitUntilServing(worker: Worker): Promise<void> {
   })
 }
 
-async function listenForAll({ ADMIN_PORT, WORKERS }: Config) {
+async function listenForAll({ ADMIN_PORT, WORKERS }: Config, running: ReadonlySet<Worker>) {
   if (ADMIN_PORT === undefined) return undefined
   const { AggregatorRegistry } = await import('prom-client')
   const { listenForAdmin } = await import('./plugins/operations.js')
   const registry = new AggregatorRegistry()
   return listenForAdmin(ADMIN_PORT, {
     metrics: () => registry.clusterMetrics(),
-    health: async () => ({ workers: { configured: WORKERS, running: Object.keys(cluster.workers ?? {}).length } }),
+    health: async () => ({ workers: { configured: WORKERS, running: running.size } }),
   })
 }

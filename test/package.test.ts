@@ -3,9 +3,9 @@ import { dirname, join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import * as stepgate from 'stepgate'
 import t from 'tap'
-import { buildApp } from '#src/app.js'
 
-const root = fileURLToPath(new URL('..', import.meta.resolve('#src/index.js')))
+const entry = import.meta.resolve('stepgate')
+const root = fileURLToPath(new URL('..', entry))
 
 t.test('the package exports what other teams import', async (t) => {
   t.strictSame(Object.keys(stepgate).toSorted(), [
@@ -20,16 +20,20 @@ t.test('the package exports what other teams import', async (t) => {
     'accessToken',
     'buildApp',
     'idempotency',
+    'metadataRoutes',
+    'notFound',
     'problem',
     'problemDocumentSchema',
+    'problemRoutes',
     'problems',
     'readConfig',
     'replayKey',
     'serializeChallenge',
     'singleUse',
     'systemClock',
+    'zodValidation',
   ])
-  t.equal(stepgate.buildApp, buildApp, 'by its own name, from the files it ships')
+  t.equal(relative(root, fileURLToPath(entry)), join('dist', 'index.js'), 'from the files it ships')
   await t.rejects(import(['stepgate', 'dist', 'server.js'].join('/')), { code: 'ERR_PACKAGE_PATH_NOT_EXPORTED' })
 })
 

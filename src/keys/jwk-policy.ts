@@ -1,4 +1,4 @@
-import { createPublicKey, type JsonWebKey } from 'node:crypto'
+import { type AsymmetricKeyDetails, createPublicKey, type JsonWebKey } from 'node:crypto'
 
 /** Which kind of key each JWS algorithm is bound to (RFC 7518 §3.1, RFC 8037 §3.1). */
 const keyTypes: Readonly<Record<string, { kty: string; crv?: string }>> = {
@@ -34,11 +34,10 @@ export function importJwk(jwk: Readonly<Record<string, unknown>>, alg: string): 
   if (privateMembers.some((member) => Object.hasOwn(jwk, member))) return undefined
   try {
     const key = createPublicKey({ key: jwk as JsonWebKey, format: 'jwk' })
-    const { modulusLength, publicExponent } = key.asymmetricKeyDetails ?? {}
+    const { modulusLength = 0, publicExponent = 0n } = key.asymmetricKeyDetails as AsymmetricKeyDetails
     if (bound.kty === 'RSA') {
-      if (modulusLength === undefined || modulusLength < leastModulusBits || modulusLength > mostModulusBits)
-        return undefined
-      if (publicExponent === undefined || publicExponent < leastExponent || publicExponent % 2n === 0n) return undefined
+      if (modulusLength < leastModulusBits || modulusLength > mostModulusBits) return undefined
+      if (publicExponent < leastExponent || publicExponent % 2n === 0n) return undefined
     }
     return key.export({ type: 'spki', format: 'pem' }).toString()
   } catch {

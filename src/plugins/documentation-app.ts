@@ -3,6 +3,7 @@ import swaggerUi from '@fastify/swagger-ui'
 import Fastify, { type FastifyInstance, type RouteOptions } from 'fastify'
 import { jsonSchemaTransform, jsonSchemaTransformObject } from 'fastify-type-provider-zod'
 import { stringify } from 'yaml'
+import type { RouteAccess } from '../core/access-policy.js'
 import { problemDocumentSchema } from '../core/problem-document.js'
 import { completeDocument, type OpenApiDocument, type OperationPolicy, refusalsOf } from './openapi-document.js'
 
@@ -32,7 +33,7 @@ export async function buildDocumentationApp(routes: readonly RouteOptions[]): Pr
   const transform: SwaggerTransform = (input) => {
     const { schema, url, route } = input
     if (schema?.operationId === undefined) return { schema: { hide: true }, url }
-    const policy = { access: route.config?.access ?? 'public', hasBody: schema.body !== undefined, url }
+    const policy = { access: route.config?.access as RouteAccess, hasBody: schema.body !== undefined, url }
     policies.set(schema.operationId, policy)
     const response: Record<string, unknown> = { ...(schema.response as object) }
     for (const { status } of refusalsOf(policy)) {

@@ -11,7 +11,7 @@ export interface OperationPolicy {
 }
 
 interface Response {
-  description?: string
+  description: string
   headers?: Record<string, unknown>
   content?: Record<string, { schema?: unknown; examples?: Record<string, unknown> }>
 }
@@ -77,8 +77,8 @@ export function completeDocument(
     path,
     Object.fromEntries(
       Object.entries(operations).map(([method, operation]) => {
-        const policy = policies.get(operation.operationId)
-        return [method, policy === undefined ? operation : completeOperation(operation, policy)]
+        const policy = policies.get(operation.operationId) as OperationPolicy
+        return [method, completeOperation(operation, policy)]
       }),
     ),
   ])
@@ -120,11 +120,7 @@ function describeSuccess(response: Response, status: number, { access }: Operati
       : {}),
   }
   const description = response.description === 'Default Response' ? 'Success.' : response.description
-  return {
-    ...response,
-    description: description ?? 'Success.',
-    ...(Object.keys(headers).length > 0 ? { headers } : {}),
-  }
+  return { ...response, description, ...(Object.keys(headers).length > 0 ? { headers } : {}) }
 }
 
 function describeRefusals(refusals: readonly Refusal[], { access }: OperationPolicy): Response {

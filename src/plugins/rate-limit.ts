@@ -10,22 +10,17 @@ export default fp(
   async (app: FastifyInstance, { requestsPerMinute }: { requestsPerMinute: number }) => {
     if (requestsPerMinute === 0) return
     const { default: rateLimit } = await import('@fastify/rate-limit')
-    const none = {
-      'x-ratelimit-limit': false,
-      'x-ratelimit-remaining': false,
-      'x-ratelimit-reset': false,
-      'retry-after': false,
-    }
-    await app.register(rateLimit, {
-      hook: 'onRequest',
+    await app.register(rateLimit, { global: false })
+    const count = app.createRateLimit({
       max: requestsPerMinute,
       timeWindow: 60_000,
-      allowList: ({ accessToken }) => accessToken === null,
       keyGenerator: ({ accessToken }) => JSON.stringify([accessToken?.issuer, accessToken?.subject]),
-      addHeaders: none,
-      addHeadersOnExceeding: none,
-      errorResponseBuilder: (_request, { ttl }) =>
-        new Refusal('too-many-requests', { retryAfterSeconds: Math.max(1, Math.ceil(ttl / 1000)) }),
+    })
+    app.addHook('onRequest', async (request) => {
+      if (request.accessToken === null) return
+      const limit = await count(request)
+      if (limit.isAllowed || !limit.isExceeded) return
+      throw new Refusal('too-many-requests', { retryAfterSeconds: Math.max(1, limit.ttlInSeconds) })
     })
   },
   { name: 'rate-limit', fastify: '5.x', dependencies: ['access-token'] },

@@ -1,3 +1,4 @@
+import type { FastifyRequest } from 'fastify'
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod'
 import { z } from 'zod'
 import type { AccessToken } from '../core/access-token.js'
@@ -29,7 +30,7 @@ export const accountRoutes: FastifyPluginAsyncZod<{ ledger: Ledger }> = async (a
       querystring: emptyQuerySchema,
       response: { 200: accountListSchema },
     },
-    handler: async (request) => ({ accounts: (await ledger.accountsOf(ownerOf(request.accessToken))).map(toBody) }),
+    handler: async (request) => ({ accounts: (await ledger.accountsOf(ownerOf(request))).map(toBody) }),
   })
 
   app.route({
@@ -45,7 +46,7 @@ export const accountRoutes: FastifyPluginAsyncZod<{ ledger: Ledger }> = async (a
       response: { 200: accountSchema },
     },
     handler: async (request) => {
-      const account = await ledger.account(ownerOf(request.accessToken), request.params.resourceId)
+      const account = await ledger.account(ownerOf(request), request.params.resourceId)
       if (account === undefined) throw new Refusal('not-found')
       return toBody(account)
     },
@@ -65,7 +66,7 @@ export const accountRoutes: FastifyPluginAsyncZod<{ ledger: Ledger }> = async (a
     },
     handler: async (request) => {
       const { limit, cursor } = request.query
-      const owner = ownerOf(request.accessToken)
+      const owner = ownerOf(request)
       // One entry more than asked for tells whether there is a next page.
       const entries = await ledger.entriesOf(owner, request.params.resourceId, { limit: limit + 1, before: cursor })
       if (entries === undefined) throw new Refusal('not-found')
@@ -78,10 +79,10 @@ export const accountRoutes: FastifyPluginAsyncZod<{ ledger: Ledger }> = async (a
   })
 }
 
-/** The subject for whom a verified token speaks. */
-export function ownerOf(accessToken: AccessToken | null): Owner {
-  if (accessToken === null) throw new Error('the route is not protected')
-  return { issuer: accessToken.issuer, subject: accessToken.subject }
+/** The subject for whom a protected route's verified token speaks. */
+export function ownerOf({ accessToken }: FastifyRequest): Owner {
+  const { issuer, subject } = accessToken as AccessToken
+  return { issuer, subject }
 }
 
 function toBody({ id, iban, name, currency, balanceMinorUnits }: Account): z.output<typeof accountSchema> {

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto'
 import type { FastifyRequest } from 'fastify'
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod'
 import { z } from 'zod'
+import type { AccessToken } from '../core/access-token.js'
 import type { Clock } from '../core/clock.js'
 import { Refusal } from '../core/refusal.js'
 import {
@@ -65,17 +66,17 @@ export const transferRoutes: FastifyPluginAsyncZod<TransferRouteOptions> = async
       response: { 200: transferSchema },
     },
     handler: async (request) => {
-      const transfer = await ledger.transfer(ownerOf(request.accessToken), request.params.transferId)
+      const transfer = await ledger.transfer(ownerOf(request), request.params.transferId)
       if (transfer === undefined) throw new Refusal('not-found')
       return toBody(transfer)
     },
   })
 
   async function book(request: FastifyRequest, instruction: TransferInstruction): Promise<BookingOutcome> {
-    const { accessToken, idempotencyKey } = request
-    const owner = ownerOf(accessToken)
-    const jwtId = accessToken?.jwtId as string
-    const rememberUntilMs = ((accessToken?.expiresAtSeconds as number) + leewaySeconds) * 1000 + spentTokenMarginMs
+    const { idempotencyKey } = request
+    const owner = ownerOf(request)
+    const { jwtId, expiresAtSeconds } = request.accessToken as AccessToken & { jwtId: string }
+    const rememberUntilMs = (expiresAtSeconds + leewaySeconds) * 1000 + spentTokenMarginMs
     request.log.debug({ jtiDigest: createHash('sha256').update(jwtId).digest('base64url') }, 'consuming access token')
     try {
       return await ledger.book({

@@ -29,6 +29,7 @@ t.test('a page of an allowed origin reads every answer, and the fields that step
     ['GET', '/accounts/x', { token }, 404],
     ['GET', '/nowhere', {}, 404],
     ['DELETE', '/accounts', {}, 405],
+    ['GET', '/%ff', {}, 400],
     ['GET', `/accounts/${'x'.repeat(101)}`, { token }, 414],
     ['GET', '/.well-known/oauth-protected-resource', {}, 200],
   ]

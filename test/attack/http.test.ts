@@ -1,3 +1,5 @@
+import { once } from 'node:events'
+import { connect, type Socket } from 'node:net'
 import t from 'tap'
 import { exchange, exchangeOne, rawRequest } from '../helpers/raw-http.js'
 import { checkRefusal, type Expected } from '../helpers/refusals.js'
@@ -169,4 +171,34 @@ t.test('after all this the unused token still works and no other money has moved
   const answer = await call('POST', '/transfers', { token: unused, json: transferBody() })
   t.equal(answer.status, 201)
   t.equal((await call('GET', '/livez')).status, 200)
+})
+
+t.test('garbage behind a whole request: the request gets its own answer first, then comes the refusal', async (t) => {
+  const whole = `GET /accounts HTTP/1.1\r\nHost: api.example.com\r\n${bearer}\r\n\r\n`
+  const [first, second] = await exchange(port, `${whole}\x00garbage\r\n\r\n`)
+  t.equal(first?.status, 200)
+  checkRefusal(t, second as NonNullable<typeof second>, malformed)
+})
+
+t.test('a client that resets the connection in the middle is not answered, and the server goes on', async (t) => {
+  const socket = connect(port, '127.0.0.1')
+  socket.write('POST /transfers HTTP/1.1\r\nHost: x\r\n')
+  const [connection] = (await once(api.app.server, 'connection')) as [Socket]
+  const closed = new Promise((resolve) => connection.once('close', resolve))
+  socket.resetAndDestroy()
+  await closed
+  t.equal((await exchangeOne(port, rawRequest('GET', '/livez'))).status, 200)
+})
+
+t.test('the documentation passes on no connection fields, and keeps what it made', async (t) => {
+  for (const path of ['/openapi.json', '/openapi.yaml', '/docs/static/swagger-ui.css']) {
+    const [first, again] = [
+      await exchangeOne(port, rawRequest('GET', path)),
+      await exchangeOne(port, rawRequest('GET', `${path}?again`)),
+    ]
+    t.strictSame([first.status, again.status], [200, 200], path)
+    t.equal(first.text, again.text)
+    t.equal(first.headers.get('connection'), 'close')
+    t.equal(first.headers.get('cache-control'), 'no-store')
+  }
 })

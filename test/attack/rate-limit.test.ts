@@ -74,3 +74,12 @@ t.test('without a limit nobody is limited', async (t) => {
   )
   t.ok(answers.every(({ status }) => status === 200))
 })
+
+t.test('requests that the policy refuses count as well', async (t) => {
+  const { call, tokens } = await startTestApi(t, { environment: { RATE_LIMIT: String(limit) } })
+  for (let count = 0; count < limit; count += 1) {
+    const answer = await call('POST', '/transfers', { token: tokens.read(), json: transferBody() })
+    checkRefusal(t, answer, [403, 'step-up-required'])
+  }
+  checkRefusal(t, await call('POST', '/transfers', { token: tokens.read(), json: transferBody() }), tooMany)
+})

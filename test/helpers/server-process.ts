@@ -11,10 +11,16 @@ import { ManualClock } from './manual-clock.js'
 import { acrMfa, ibans, publicUrl, TokenMint } from './test-api.js'
 import type { TestIssuer } from './test-issuer.js'
 
-const serverPath = fileURLToPath(import.meta.resolve('#src/server.js'))
+/** The server as it was compiled, whose coverage counts, and as it is shipped, in one bundle. */
+const serverPaths = {
+  compiled: fileURLToPath(import.meta.resolve('#src/server.js')),
+  bundled: fileURLToPath(new URL('server.js', import.meta.resolve('stepgate'))),
+}
 const deadlineMs = 20_000
 
 export interface ServerOptions {
+  /** Which form of the server to run; `compiled` by default. */
+  form?: keyof typeof serverPaths
   /** Arguments for node, before the script. */
   nodeArguments?: string[]
   /** A command that runs node, such as a tracer with its arguments. */
@@ -34,9 +40,9 @@ export class ServerProcess {
 
   constructor(
     environment: Record<string, string>,
-    { nodeArguments = [], wrapper = [], ownGroup = false }: ServerOptions,
+    { form = 'compiled', nodeArguments = [], wrapper = [], ownGroup = false }: ServerOptions,
   ) {
-    const command = [...wrapper, process.execPath, ...nodeArguments, serverPath]
+    const command = [...wrapper, process.execPath, ...nodeArguments, serverPaths[form]]
     this.url = `http://127.0.0.1:${environment['PORT']}`
     this.child = spawn(command[0] as string, command.slice(1), {
       env: { ...withoutConfiguration(process.env), ...environment },
@@ -128,7 +134,7 @@ export function mintFor(issuer: TestIssuer): TokenMint {
   return new TokenMint(issuer, new ManualClock(), publicUrl)
 }
 
-/** Starts `node dist/server.js` and waits until it answers. It is killed at the end of the test if it still runs. */
+/** Starts the server and waits until it answers. It is killed at the end of the test if it still runs. */
 export async function startServer(
   t: Test,
   environment: Record<string, string>,

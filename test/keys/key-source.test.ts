@@ -50,7 +50,7 @@ const forged = { alg: 'ES256', kid: 'forged' }
 
 t.test('keys are loaded by discovery, when started or with the first request', async (t) => {
   const { fetches, header, nextRefresh, refreshes, source } = setUp(t)
-  t.match(source, { state: 'none', epoch: -1 })
+  t.match(source, { state: 'none', epoch: undefined })
   const loaded = nextRefresh()
   source.start()
   t.match(await source.publicKey(header), 'BEGIN PUBLIC KEY', 'a request that comes earlier waits')
@@ -118,7 +118,7 @@ t.test('a failed refresh keeps the keys, for 24 hours', async (t) => {
   clock.advance(dayMs - 300_000)
   t.equal(await source.publicKey(header), key, 'to the last millisecond')
   clock.advance(1)
-  t.match(source, { state: 'none', epoch: -1 })
+  t.match(source, { state: 'none', epoch: undefined })
   await t.rejects(source.publicKey(header), KeysUnavailable)
 })
 
@@ -206,7 +206,7 @@ t.test('keys are refreshed every 300 s, and 5 s after a failure, until the sourc
   t.equal(await ringAfter(300_000), undefined)
   t.equal(source.epoch, 2, 'a rotation is found without anybody asking')
   breakIssuer()
-  t.match(await ringAfter(300_000), { message: /answered 503/ })
+  t.match(await ringAfter(300_000), { message: /no usable metadata/ })
   issuer.override = undefined
   t.equal(await ringAfter(5000), undefined)
   t.equal(source.state, 'fresh')
@@ -214,6 +214,26 @@ t.test('keys are refreshed every 300 s, and 5 s after a failure, until the sourc
   source.close()
   t.equal(timers.at(-1)?.cleared, true)
   t.equal(refreshes.length, 4)
+})
+
+t.test('an issuer that moves its keys without taking the old address down is followed within 300 s', async (t) => {
+  const timers = interceptTimers(t, [5000, 300_000])
+  issuer.override = undefined
+  const { nextRefresh, source } = setUp(t)
+  const moved = makeKey('ES256')
+  await source.publicKey({ alg: 'ES256', kid: issuer.keys.ES256.kid })
+  issuer.override = ({ url }, response) => {
+    if (url === '/jwks') return false
+    const { url: issuerUrl } = issuer
+    const body = url === '/jwks2' ? { keys: [moved.jwk] } : { issuer: issuerUrl, jwks_uri: `${issuerUrl}/jwks2` }
+    response.end(JSON.stringify(body))
+    return true
+  }
+  const refreshed = nextRefresh()
+  timers.at(-1)?.ring()
+  t.equal(await refreshed, undefined)
+  issuer.override = undefined
+  t.type(await source.publicKey({ alg: 'ES256', kid: moved.kid }), 'string')
 })
 
 t.test('a source that is closed while it loads sets no timer', async (t) => {

@@ -41,6 +41,7 @@ async function startWorkers(t: Test): Promise<Workers> {
     await read(server.url)
     return workerIds().length === 2
   })
+  await until('the primary answers as well', async () => !(await refusesConnections(workers.admin)))
   return workers
 }
 
@@ -151,6 +152,27 @@ t.test('workers whose primary was killed end by themselves, after what is under 
   t.match(await finish(), /^HTTP\/1\.1 201 Created\r\n/)
   await until('the workers are gone', () => !workerIds().some(isAlive))
   t.equal(await refusesConnections(server.url), true)
+})
+
+t.test('the bundle that is shipped does with every option on what the compiled server does', parallel, async (t) => {
+  const origin = 'https://bank.example.com'
+  const changes = { WORKERS: '2', ADMIN_PORT: String(await findFreePort()), RATE_LIMIT: '600', CORS_ORIGINS: origin }
+  const environment = await bankEnvironment(t, issuer.url, changes)
+  const server = await startServer(t, environment, { form: 'bundled' })
+  const token = tokens.transfer()
+  const statuses = await Promise.all([1, 2, 3].map(() => send(server.url, '/transfers', token, transferBody())))
+  t.strictSame(statuses.toSorted(), [201, 401, 401])
+  for (const path of ['/openapi.json', '/openapi.yaml', '/docs']) {
+    const response = await fetch(`${server.url}${path}`, { headers: { origin } })
+    t.equal(response.status, 200, path)
+    t.equal(response.headers.get('access-control-allow-origin'), origin)
+  }
+  const admin = `http://127.0.0.1:${changes.ADMIN_PORT}`
+  await until('the primary answers as well', async () => !(await refusesConnections(admin)))
+  const metrics = await fetch(`${admin}/metrics`)
+  t.match(await metrics.text(), 'stepgate_requests_total')
+  t.equal(await server.stop(), 0)
+  t.equal(server.stderr, '')
 })
 
 t.test('a port that is taken is refused at the start, once', parallel, async (t) => {

@@ -32,12 +32,18 @@ export function openConnections(dataFolder: string): { writer: Connection; reade
     migrate(writer)
     const reader = open(path)
     reader.pragma('query_only = ON')
-    if (readPragma(writer, 'synchronous') !== 2n) throw new Error('the database does not take synchronous = FULL')
+    expectDurable(writer)
     return { writer, reader }
   } catch (error) {
     writer?.close()
-    throw explain(error)
+    throw explainOpening(error)
   }
+}
+
+/** Throws unless every commit on the connection is fsynced: believed when the database says so, not because it was told to. */
+export function expectDurable(connection: Connection): void {
+  if (readPragma(connection, 'synchronous') !== 2n)
+    throw new UnusableDataFolder('ledger.sqlite cannot be written durably')
 }
 
 /** The value of a pragma that answers one number. */
@@ -90,10 +96,11 @@ export function isBusy(error: unknown): boolean {
   return String((error as { code?: unknown }).code).startsWith('SQLITE_BUSY')
 }
 
-function explain(error: unknown): unknown {
+/** Puts what went wrong while opening into an operator's words where the folder or file is to blame. */
+export function explainOpening(error: unknown): unknown {
   const { code, message } = error as { code?: unknown; message?: unknown }
   const reason = String(code) || String(message)
-  if (/^SQLITE_(?:NOTADB|CORRUPT)/.test(reason))
+  if (/^SQLITE_(?:NOTADB|CORRUPT|ERROR$)/.test(reason))
     return new UnusableDataFolder('ledger.sqlite is damaged or no SQLite database')
   const unwritable = /^(?:SQLITE_(?:READONLY|CANTOPEN|PERM|IOERR|FULL)|ConnectionFailed|E[A-Z]+$)/.exec(reason)
   return unwritable

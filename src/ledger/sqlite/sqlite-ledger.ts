@@ -12,7 +12,7 @@ import {
   type TransferOrder,
 } from '../ledger.js'
 import { prepareBooking } from './booking.js'
-import { type Connection, isBusy, isStorageFault, openConnections } from './connection.js'
+import { type Connection, explainOpening, isBusy, isStorageFault, openConnections } from './connection.js'
 import { GroupCommit } from './group-commit.js'
 import {
   type AccountRow,
@@ -48,7 +48,15 @@ export class SqliteLedger implements Ledger {
    * `UnusableDataFolder` when the folder cannot be written or the file is damaged or not ours.
    */
   static async open(dataFolder: string): Promise<SqliteLedger> {
-    return new SqliteLedger(await retryWhileBusy(() => openConnections(dataFolder)))
+    const connections = await retryWhileBusy(() => openConnections(dataFolder))
+    try {
+      return new SqliteLedger(connections)
+    } catch (error) {
+      // A statement that cannot be prepared: tables or columns are missing.
+      connections.reader.close()
+      connections.writer.close()
+      throw explainOpening(error)
+    }
   }
 
   async accountsOf({ issuer, subject }: Owner): Promise<Account[]> {
