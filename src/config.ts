@@ -30,9 +30,7 @@ const integer = (least: number, most: number) =>
   })
 
 const oneOf = <const T extends string>(...values: T[]) =>
-  variable(values.length === 1 ? `"${values[0]}"` : `one of ${values.join(', ')}`, (text) =>
-    values.find((value) => value === text),
-  )
+  variable(`one of ${values.join(', ')}`, (text) => values.find((value) => value === text))
 
 const listOf = <T>(expected: string, parse: (member: string) => T | undefined) =>
   variable(`a space-separated list of ${expected}`, (text) => {

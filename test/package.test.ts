@@ -31,7 +31,7 @@ t.test('the package exports what other teams import', async (t) => {
     'serializeChallenge',
     'singleUse',
     'systemClock',
-    'zodValidation',
+    'zodSchemaController',
   ])
   t.equal(relative(root, fileURLToPath(entry)), join('dist', 'index.js'), 'from the files it ships')
   await t.rejects(import(['stepgate', 'dist', 'server.js'].join('/')), { code: 'ERR_PACKAGE_PATH_NOT_EXPORTED' })

@@ -9,7 +9,7 @@ import t, { type Test } from 'tap'
 import { systemClock } from '#src/core/clock.js'
 import { type Ledger, LedgerUnavailable } from '#src/ledger/ledger.js'
 import { startPruning } from '#src/ledger/pruning.js'
-import { openConnections, readPragma, UnusableDataFolder } from '#src/ledger/sqlite/connection.js'
+import { expectDurable, openConnections, readPragma, UnusableDataFolder } from '#src/ledger/sqlite/connection.js'
 import { SqliteLedger } from '#src/ledger/sqlite/sqlite-ledger.js'
 import { interceptTimers } from '../helpers/intercepted-timers.js'
 import { testLedgerContract } from './ledger-contract.js'
@@ -47,6 +47,8 @@ t.test('every commit is fsynced, and the file says whose it is', async (t) => {
     t.equal(readPragma(writer, 'foreign_keys'), 1n)
     t.equal(readPragma(writer, 'application_id'), 0x73746570n)
     t.ok(readPragma(writer, 'user_version') > 0n)
+    writer.pragma('synchronous = NORMAL')
+    t.throws(() => expectDurable(writer), UnusableDataFolder, 'anything less is refused')
     t.throws(() => reader.exec('delete from accounts'), { code: 'SQLITE_READONLY' }, 'the other one only reads')
     writer.close()
     reader.close()

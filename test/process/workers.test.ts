@@ -26,23 +26,31 @@ interface Workers {
   workerIds(): number[]
 }
 
+/** Ids of the workers whose answers stand in the log, in the order in which they were first seen. */
+function findWorkerIds({ log }: ServerProcess): number[] {
+  return [...new Set(log.filter(({ msg }) => msg === 'request ended').map(({ pid }) => Number(pid)))]
+}
+
+/** Waits until both workers have answered: only then has the primary heard that they listen. */
+async function untilBothAnswered(server: ServerProcess): Promise<void> {
+  await until('both workers answered', async () => {
+    await read(server.url)
+    return findWorkerIds(server).length === 2
+  })
+}
+
 async function startWorkers(t: Test): Promise<Workers> {
   const changes = { WORKERS: '2', LOG_LEVEL: 'info', ADMIN_PORT: String(await findFreePort()) }
   const environment = await bankEnvironment(t, issuer.url, changes)
   const server = await startServer(t, environment, { ownGroup: true })
+  const workerIds = () => findWorkerIds(server)
   t.teardown(() => {
     for (const id of workerIds()) if (isAlive(id)) process.kill(id, 'SIGKILL')
   })
-  const workerIds = () => [
-    ...new Set(server.log.filter(({ msg }) => msg === 'request ended').map(({ pid }) => Number(pid))),
-  ]
-  const workers = { admin: `http://127.0.0.1:${environment['ADMIN_PORT']}`, server, workerIds }
-  await until('both workers answered', async () => {
-    await read(server.url)
-    return workerIds().length === 2
-  })
-  await until('the primary answers as well', async () => !(await refusesConnections(workers.admin)))
-  return workers
+  await untilBothAnswered(server)
+  const admin = `http://127.0.0.1:${environment['ADMIN_PORT']}`
+  await until('the primary answers as well', async () => !(await refusesConnections(admin)))
+  return { admin, server, workerIds }
 }
 
 /** Sends a request over a connection of its own, so that any worker may get it. Resolves to the status. */
@@ -144,6 +152,14 @@ t.test('a worker that is still starting holds up no shutdown', parallel, async (
   t.equal(server.stderr, '')
 })
 
+t.test('a shutdown replaces nobody', parallel, async (t) => {
+  const { admin, server, workerIds } = await startWorkers(t)
+  process.kill(workerIds()[0] as number, 'SIGKILL')
+  await until('one worker is gone', async () => (await running(admin)) === 1)
+  t.equal(await server.stop('SIGINT'), 0)
+  t.strictSame(workerIds().filter(isAlive), [])
+})
+
 t.test('workers whose primary was killed end by themselves, after what is under way', parallel, async (t) => {
   const { server, workerIds } = await startWorkers(t)
   const { finish } = await beginTransfer(server.url, tokens.transfer())
@@ -175,13 +191,16 @@ t.test('the bundle that is shipped does with every option on what the compiled s
   t.equal(server.stderr, '')
 })
 
-t.test('a port that is taken is refused at the start, once', parallel, async (t) => {
+t.test('a port that is taken is refused at the start, once, and serves when it is free', parallel, async (t) => {
   const taken = createServer()
   await new Promise<void>((resolve) => taken.listen(0, '127.0.0.1', resolve))
-  t.teardown(() => taken.close())
   const { port } = taken.address() as AddressInfo
-  const environment = await bankEnvironment(t, issuer.url, { WORKERS: '2', PORT: String(port) })
+  const environment = await bankEnvironment(t, issuer.url, { WORKERS: '2', PORT: String(port), LOG_LEVEL: 'info' })
   const { child, stderr } = await runServer(t, environment)
   t.equal(child.exitCode, 1)
   t.equal(stderr, `config: PORT: ${port} cannot be listened on (EADDRINUSE)\n`)
+  await new Promise((resolve) => taken.close(resolve))
+  const server = await startServer(t, environment)
+  await untilBothAnswered(server)
+  t.equal(await server.stop(), 0)
 })
