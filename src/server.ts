@@ -11,9 +11,19 @@ const graceMs = 9500
 const signals = ['SIGINT', 'SIGTERM'] as const
 
 async function main(): Promise<void> {
+  for (const signal of signals) process.on(signal, leave)
   const read = readConfig(process.env)
   if ('faults' in read) return stop(read.faults)
-  const { config, warnings } = read
+  try {
+    await start(read.config, read.warnings)
+  } catch (error) {
+    const faults = describeStartFault(error as Error, read.config)
+    if (faults === undefined) throw error
+    stop(faults)
+  }
+}
+
+async function start(config: Config, warnings: readonly string[]): Promise<void> {
   if (cluster.worker !== undefined) return work(cluster.worker, config, warnings)
   const ledger = await SqliteLedger.open(config.DATA_DIR)
   await ledger.openAccounts(config.ISSUER, config.ACCOUNTS_FILE)
@@ -28,7 +38,7 @@ async function main(): Promise<void> {
 
 /** One of several workers: it closes when its primary says so or is gone; signals to the whole group are the primary's. */
 async function work(worker: Worker, config: Config, warnings: readonly string[]): Promise<void> {
-  for (const signal of signals) process.on(signal, () => undefined)
+  for (const signal of signals) process.off(signal, leave).on(signal, () => undefined)
   // Without this Node ends a worker at once when its primary is gone, whatever is under way.
   worker.exitedAfterDisconnect = true
   const told = new Promise<void>((resolve) => {
@@ -42,7 +52,13 @@ async function work(worker: Worker, config: Config, warnings: readonly string[])
   grace.close()
 }
 
+/** What a signal does while nothing is served yet. */
+function leave(): void {
+  process.exit(0)
+}
+
 function closeGracefully(close: () => Promise<void>, skip: readonly (typeof signals)[number][] = []) {
+  for (const signal of signals) process.off(signal, leave)
   return closeWithGrace({ delay: graceMs, logger: false, skip: [...skip] }, async ({ err }) => {
     if (err !== undefined) process.stderr.write(`${err.stack}\n`)
     await close()
@@ -60,18 +76,16 @@ function stop(faults: readonly string[]): void {
 }
 
 /** Names the variable behind a failure to start, or returns undefined when the failure is not the configuration's. */
-function describeStartFault(error: NodeJS.ErrnoException & { port?: number }): readonly string[] | undefined {
+function describeStartFault(
+  error: NodeJS.ErrnoException & { port?: number },
+  { ADMIN_PORT }: Config,
+): readonly string[] | undefined {
   const { code, syscall = '', port } = error
   if (error instanceof WorkerFault) return error.faults
   if (error instanceof UnusableDataFolder || error instanceof LedgerUnavailable) return [`DATA_DIR: ${error.message}`]
   if (code === 'EADDRNOTAVAIL' || syscall === 'getaddrinfo') return [`HOST: cannot be listened on (${code})`]
   if (syscall !== 'listen' && syscall !== 'bind') return undefined
-  const name = String(port) === process.env['ADMIN_PORT'] ? 'ADMIN_PORT' : 'PORT'
-  return [`${name}: ${port} cannot be listened on (${code})`]
+  return [`${port === ADMIN_PORT ? 'ADMIN_PORT' : 'PORT'}: ${port} cannot be listened on (${code})`]
 }
 
-main().catch((error) => {
-  const faults = describeStartFault(error)
-  if (faults === undefined) throw error
-  stop(faults)
-})
+await main()

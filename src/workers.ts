@@ -46,8 +46,9 @@ export async function startWorkers(config: Config): Promise<() => Promise<void>>
     return worker
   }
 
-  const first = Array.from({ length: config.WORKERS }, fork)
-  await Promise.all(first.map(waitUntilServing))
+  // One alone shows whether a worker can start, so that a fault is told once.
+  await waitUntilServing(fork())
+  await Promise.all(Array.from({ length: config.WORKERS - 1 }, fork).map(waitUntilServing))
   const admin = await listenForAll(config, running)
   const restarts = new Set<NodeJS.Timeout>()
   cluster.on('exit', () => {
@@ -89,11 +90,9 @@ function waitUntilServing(worker: Worker): Promise<void> {
 
 async function listenForAll({ ADMIN_PORT, WORKERS }: Config, running: ReadonlySet<Worker>) {
   if (ADMIN_PORT === undefined) return undefined
-  const { AggregatorRegistry } = await import('prom-client')
-  const { listenForAdmin } = await import('./plugins/operations.js')
-  const registry = new AggregatorRegistry()
+  const { collectFromWorkers, listenForAdmin } = await import('./plugins/operations.js')
   return listenForAdmin(ADMIN_PORT, {
-    metrics: () => registry.clusterMetrics(),
+    metrics: collectFromWorkers(),
     health: async () => ({ workers: { configured: WORKERS, running: running.size } }),
   })
 }

@@ -8,16 +8,9 @@ const maxDocumentBytes = 262_144
 export async function fetchJson(url: string): Promise<unknown> {
   const abort = new AbortController()
   const late = new DOMException(`${url} did not answer within ${deadlineMs} ms`, 'TimeoutError')
-  // Races beside the abort signal, which Node's fetch may let go of once the header fields have arrived.
-  let timer: NodeJS.Timeout | undefined
-  const deadline = new Promise<never>((_resolve, reject) => {
-    timer = setTimeout(() => {
-      reject(late)
-      abort.abort(late)
-    }, deadlineMs)
-  })
+  const timer = setTimeout(() => abort.abort(late), deadlineMs)
   try {
-    return await Promise.race([fetchWithin(url, abort.signal), deadline])
+    return await fetchWithin(url, abort.signal)
   } finally {
     clearTimeout(timer)
   }
@@ -25,16 +18,24 @@ export async function fetchJson(url: string): Promise<unknown> {
 
 async function fetchWithin(url: string, signal: AbortSignal): Promise<unknown> {
   const response = await fetch(url, { redirect: 'error', headers: { accept: 'application/json' }, signal })
-  if (response.status !== 200 || response.body === null) {
-    await response.body?.cancel()
+  const reader = response.body?.getReader()
+  // Beside the signal, because Node's fetch may let go of it once the header fields have arrived. Where it has not, the body is
+  // broken by then and cancelling it rejects, which is of no interest.
+  signal.addEventListener('abort', () => void Promise.allSettled([reader?.cancel()]))
+  if (response.status !== 200 || reader === undefined) {
+    await reader?.cancel()
     throw new Error(`${url} answered ${response.status}`)
   }
   const chunks: Uint8Array[] = []
   let length = 0
-  for await (const chunk of response.body) {
-    length += chunk.byteLength
-    if (length > maxDocumentBytes) throw new Error(`${url} answered more than ${maxDocumentBytes} bytes`)
-    chunks.push(chunk)
+  for (let part = await reader.read(); !part.done; part = await reader.read()) {
+    length += part.value.byteLength
+    if (length > maxDocumentBytes) {
+      await reader.cancel()
+      throw new Error(`${url} answered more than ${maxDocumentBytes} bytes`)
+    }
+    chunks.push(part.value)
   }
+  signal.throwIfAborted()
   return JSON.parse(Buffer.concat(chunks).toString('utf8'))
 }

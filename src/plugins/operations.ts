@@ -57,6 +57,12 @@ export default fp(
   { name: 'operations', fastify: '5.x', dependencies: ['problem'] },
 )
 
+/** For a primary process: returns the function that collects the metrics of all workers, in Prometheus text format. */
+export function collectFromWorkers(): () => Promise<string> {
+  const registry = new AggregatorRegistry()
+  return () => registry.clusterMetrics()
+}
+
 /** Serves `/metrics` and `/health` on loopback, and nothing else. It is no part of the API and asks for no token. */
 export function listenForAdmin(port: number, view: AdminView): Promise<Server> {
   const server = createServer((request, response) => {

@@ -59,9 +59,12 @@ function open(path: string): Connection {
 
 /** Looks before anything is written, since switching to WAL already changes the file. */
 function expectOurs(connection: Connection): void {
-  const owner = readPragma(connection, 'application_id')
-  const version = readPragma(connection, 'user_version')
-  const isEmpty = owner === 0n && version === 0n && readPragma(connection, 'schema_version') === 0n
+  // One statement, and so one view of the file, which a neighbour may be creating at this moment.
+  const [owner, version, objects] = connection
+    .prepare('select *, (select count(*) from sqlite_schema) from pragma_application_id, pragma_user_version')
+    .raw()
+    .get() as [bigint, bigint, bigint]
+  const isEmpty = owner === 0n && version === 0n && objects === 0n
   if (isEmpty || (owner === BigInt(applicationId) && version <= migrations.length)) return
   throw new UnusableDataFolder('ledger.sqlite was written by another program or a newer version')
 }

@@ -158,14 +158,15 @@ export class SqliteLedger implements Ledger {
 }
 
 async function retryWhileBusy<T>(work: () => T): Promise<T> {
-  for (let attempt = 1; ; attempt += 1) {
+  let busy: unknown
+  for (let attempt = 0; attempt < maxBusyAttempts; attempt += 1) {
     try {
       return work()
     } catch (error) {
       if (!isBusy(error)) throw error
-      if (attempt === maxBusyAttempts)
-        throw new LedgerUnavailable('another process keeps the ledger locked', { cause: error })
+      busy = error
       await delay(busyRetryMs)
     }
   }
+  throw new LedgerUnavailable('another process keeps the ledger locked', { cause: busy })
 }
