@@ -82,7 +82,7 @@ export async function buildApp(
   await app.register(problem, problemOptions)
   await app.register(requestLog)
   await app.register(responseHeaders, { publicUrl })
-  await app.register(httpConformance)
+  await app.register(httpConformance, { publicUrl })
   await app.register(cors, { origins: config.CORS_ORIGINS })
   await app.register(notFound)
   await app.register(accessToken, {

@@ -32,13 +32,18 @@ async function start(config: Config, warnings: readonly string[]): Promise<void>
   } else {
     // The primary has shown that the folder is sound; each worker opens it for itself.
     await ledger.close()
-    closeGracefully(await startWorkers(config))
+    const workers = startWorkers(config)
+    closeGracefully(workers.close)
+    await workers.started.catch(async (error) => {
+      await workers.close()
+      throw error
+    })
   }
 }
 
 /** One of several workers: it closes when its primary says so or is gone; signals to the whole group are the primary's. */
 async function work(worker: Worker, config: Config, warnings: readonly string[]): Promise<void> {
-  for (const signal of signals) process.off(signal, leave).on(signal, () => undefined)
+  for (const signal of signals) process.on(signal, () => undefined).off(signal, leave)
   // Without this Node ends a worker at once when its primary is gone, whatever is under way.
   worker.exitedAfterDisconnect = true
   const told = new Promise<void>((resolve) => {
@@ -58,11 +63,13 @@ function leave(): void {
 }
 
 function closeGracefully(close: () => Promise<void>, skip: readonly (typeof signals)[number][] = []) {
-  for (const signal of signals) process.off(signal, leave)
-  return closeWithGrace({ delay: graceMs, logger: false, skip: [...skip] }, async ({ err }) => {
+  const grace = closeWithGrace({ delay: graceMs, logger: false, skip: [...skip] }, async ({ err }) => {
     if (err !== undefined) process.stderr.write(`${err.stack}\n`)
     await close()
   })
+  // After the new listeners: without any, Node would let a signal go that has just arrived.
+  for (const signal of signals) process.off(signal, leave)
+  return grace
 }
 
 /** Ends the process with its faults, one line each as the contract says; a worker leaves saying so to its primary. */

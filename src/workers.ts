@@ -1,5 +1,6 @@
 import cluster, { type Worker } from 'node:cluster'
 import { once } from 'node:events'
+import type { Server } from 'node:http'
 import type { Config } from './config.js'
 
 const restartDelayMs = 1000
@@ -25,42 +26,62 @@ export function readMessage(message: unknown): WorkerMessage | undefined {
     : undefined
 }
 
+/** The workers of a primary process. */
+export interface Workers {
+  /** Resolves once every worker listens; rejects with `WorkerFault` when one cannot start. */
+  started: Promise<void>
+  /** Closes them: those that serve finish what is under way, those that still start are ended. May be called while they start. */
+  close: () => Promise<void>
+}
+
 /**
- * Forks the workers, replaces one that dies after a second, and answers on the admin port for all of them. Resolves, once
- * every worker listens, to the function that closes them; rejects with `WorkerFault` when one cannot start. Workers are told
+ * Forks the workers, replaces one that dies after a second, and answers on the admin port for all of them. Workers are told
  * to close by message, not by signal, because a terminal or a service manager signals the whole group.
  */
-export async function startWorkers(config: Config): Promise<() => Promise<void>> {
+export function startWorkers(config: Config): Workers {
   const running = new Set<Worker>()
   const serving = new Set<Worker>()
+  const restarts = new Set<NodeJS.Timeout>()
+  let admin: Server | undefined
   let closing = false
-  // A worker opens no accounts: the file may be gone by the time one is replaced.
-  const fork = (): Worker => {
+
+  function fork(): Worker {
+    // A worker opens no accounts: the file may be gone by the time one is replaced.
     const worker = cluster.fork({ ACCOUNTS_FILE: '' })
     running.add(worker)
     worker.once('listening', () => serving.add(worker))
     worker.once('exit', () => {
       running.delete(worker)
       serving.delete(worker)
+      if (!closing) restartSoon()
     })
     return worker
   }
 
-  // One alone shows whether a worker can start, so that a fault is told once.
-  await waitUntilServing(fork())
-  await Promise.all(Array.from({ length: config.WORKERS - 1 }, fork).map(waitUntilServing))
-  const admin = await listenForAll(config, running)
-  const restarts = new Set<NodeJS.Timeout>()
-  cluster.on('exit', () => {
-    if (closing) return
+  function restartSoon(): void {
     const restart = setTimeout(() => {
       restarts.delete(restart)
-      fork()
+      startAgain()
     }, restartDelayMs)
     restarts.add(restart)
-  })
+  }
 
-  return async () => {
+  /** A replacement that cannot start says why, and is replaced in turn, since the first ones have shown that it should. */
+  function startAgain(): void {
+    waitUntilServing(fork()).catch(({ faults }: WorkerFault) => {
+      for (const fault of faults) process.stderr.write(`config: ${fault}\n`)
+    })
+  }
+
+  async function start(): Promise<void> {
+    // One alone shows whether a worker can start, so that a fault is told once.
+    await waitUntilServing(fork())
+    if (closing) return
+    await Promise.all(Array.from({ length: config.WORKERS - 1 }, fork).map(waitUntilServing))
+    admin = await listenForAll(config, running)
+  }
+
+  async function close(): Promise<void> {
     closing = true
     for (const restart of restarts) clearTimeout(restart)
     admin?.close()
@@ -74,8 +95,15 @@ export async function startWorkers(config: Config): Promise<() => Promise<void>>
       }),
     )
   }
+
+  const started = start().catch((error: unknown) => {
+    // Workers that are ended while they start are no fault.
+    if (!closing) throw error
+  })
+  return { started, close }
 }
 
+/** Rejects with `WorkerFault` when the worker ends before it listens. */
 function waitUntilServing(worker: Worker): Promise<void> {
   return new Promise((resolve, reject) => {
     let faults: readonly string[] = []

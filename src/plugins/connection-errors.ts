@@ -15,12 +15,12 @@ type BusySocket = Socket & { _httpMessage?: ServerResponse | null }
 
 /**
  * Answers what Node's HTTP parser refuses before Fastify sees a request, in the same form as every other refusal. The
- * error is not logged: it holds the raw bytes, which may hold a token. Where garbage follows a whole request, that request
- * gets its own answer first. Does nothing on a connection that is gone.
+ * error is not logged: it holds the raw bytes, which may hold a token. Where garbage follows whole requests, each of
+ * them gets its own answer first. Does nothing on a connection that is gone.
  */
 export function answerConnectionError(error: NodeJS.ErrnoException, socket: Socket, publicUrl: string): void {
   const { _httpMessage: pending } = socket as BusySocket
-  if (pending?.req.complete === true) pending.once('finish', () => refuseConnection(error, socket, publicUrl))
+  if (pending?.req.complete === true) pending.once('finish', () => answerConnectionError(error, socket, publicUrl))
   else refuseConnection(error, socket, publicUrl)
 }
 

@@ -5,6 +5,9 @@ import { Refusal } from '../core/refusal.js'
 /** What is passed on; the rest concerns a connection that does not exist. */
 const documentHeaders = ['content-type', 'content-security-policy', 'location']
 
+/** Made once and kept, because writing the document takes milliseconds that any caller could ask for. */
+const documentPaths = ['/openapi.json', '/openapi.yaml', '/docs/json', '/docs/yaml']
+
 interface InnerAnswer {
   statusCode: number
   headers: Record<string, string>
@@ -23,18 +26,20 @@ export default fp(
       if (route.method !== 'HEAD' && route.schema?.operationId !== undefined) routes.push(route)
     })
     let documentation: Promise<FastifyInstance> | undefined
-    const answers = new Map<string, InnerAnswer>()
+    const kept = new Map<string, InnerAnswer>()
 
     async function answer(request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
-      const [path] = request.url.split('?') as [string]
-      const known = answers.get(path) ?? (await makeAnswer(path))
+      const { url } = request.routeOptions
+      const path = url === '/docs/*' ? `/docs/${(request.params as { '*': string })['*']}` : (url as string)
+      const known = kept.get(path) ?? (await makeAnswer(path))
       if (known === undefined) throw new Refusal('unknown-path')
-      // Kept, because making the document takes milliseconds that any caller could ask for; there are few such paths.
-      answers.set(path, known)
+      if (documentPaths.includes(path)) kept.set(path, known)
       return reply.code(known.statusCode).headers(known.headers).send(known.body)
     }
 
     async function makeAnswer(path: string): Promise<InnerAnswer | undefined> {
+      // Nothing that the inner router could read as another path: names here are plain.
+      if (!/^[\w/.-]*$/.test(path) || path.includes('..')) return undefined
       documentation ??= import('./documentation-app.js').then(({ buildDocumentationApp }) =>
         buildDocumentationApp(routes),
       )

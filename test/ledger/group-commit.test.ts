@@ -1,3 +1,4 @@
+import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -164,6 +165,25 @@ t.test('a commit that certainly wrote nothing is LedgerUnavailable', async (t) =
     t.strictSame(spent(), [])
     t.equal(writer.inTransaction, false)
   }
+})
+
+t.test('a rollback that fails as well is told, and later groups are refused rather than left waiting', async (t) => {
+  const { group, spent, writer } = setUp(t)
+  const fault = Object.assign(new Error('disk'), { code: 'SQLITE_IOERR' })
+  const exec = writer.exec.bind(writer)
+  writer.exec = (sql: string) => {
+    if (sql === 'commit' || sql === 'rollback') throw fault
+    return exec(sql)
+  }
+  const warned = once(process, 'warning')
+  await t.rejects(group.submit({ jwtId: 'a' }), { name: 'OutcomeUnknown' })
+  t.match(await warned, [{ message: 'the ledger could not roll back', errors: [fault, fault] }])
+  await t.rejects(group.submit({ jwtId: 'b' }), { name: 'LedgerUnavailable' })
+  await group.drain()
+  writer.exec = exec
+  writer.exec('rollback')
+  t.equal(await group.submit({ jwtId: 'c' }), 'c')
+  t.strictSame(spent(), ['c'])
 })
 
 t.test('no more orders wait than there is room for', async (t) => {

@@ -1,6 +1,8 @@
 import { once } from 'node:events'
+import { rmSync, writeFileSync } from 'node:fs'
 import { Agent, createServer, request } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { beginTransfer, refusesConnections } from '../helpers/half-request.js'
 import {
@@ -21,6 +23,7 @@ const tokens = mintFor(issuer)
 
 interface Workers {
   admin: string
+  environment: Record<string, string>
   server: ServerProcess
   /** Ids of the workers that were seen answering, in the order in which they were. */
   workerIds(): number[]
@@ -50,7 +53,7 @@ async function startWorkers(t: Test): Promise<Workers> {
   await untilBothAnswered(server)
   const admin = `http://127.0.0.1:${environment['ADMIN_PORT']}`
   await until('the primary answers as well', async () => !(await refusesConnections(admin)))
-  return { admin, server, workerIds }
+  return { admin, environment, server, workerIds }
 }
 
 /** Sends a request over a connection of its own, so that any worker may get it. Resolves to the status. */
@@ -158,6 +161,17 @@ t.test('a shutdown replaces nobody', parallel, async (t) => {
   await until('one worker is gone', async () => (await running(admin)) === 1)
   t.equal(await server.stop('SIGINT'), 0)
   t.strictSame(workerIds().filter(isAlive), [])
+})
+
+t.test('a replacement that cannot start says why, and the others serve on', parallel, async (t) => {
+  const { environment, server, workerIds } = await startWorkers(t)
+  rmSync(join(environment['DATA_DIR'] as string, 'ledger.sqlite-wal'), { force: true })
+  writeFileSync(join(environment['DATA_DIR'] as string, 'ledger.sqlite'), 'no database'.repeat(1000))
+  process.kill(workerIds()[0] as number, 'SIGKILL')
+  await until('two replacements have failed', () => server.stderr.split('config: DATA_DIR: ').length > 2)
+  t.match(server.stderr, /^(?:config: DATA_DIR: ledger\.sqlite is damaged or no SQLite database\n)+$/)
+  t.equal(await read(server.url), 401)
+  t.equal(await server.stop(), 0)
 })
 
 t.test('workers whose primary was killed end by themselves, after what is under way', parallel, async (t) => {

@@ -23,7 +23,7 @@ export class GroupCommit<Order, Outcome> {
   readonly #execute: (order: Order) => Outcome
   #waiting: Waiting<Order, Outcome>[] = []
   #scheduled = false
-  #drained: (() => void) | undefined
+  readonly #drained: (() => void)[] = []
 
   /** @param execute runs one order's statements; what it throws undoes that order alone */
   constructor(connection: Connection, execute: (order: Order) => Outcome) {
@@ -44,7 +44,7 @@ export class GroupCommit<Order, Outcome> {
   drain(): Promise<void> {
     if (!this.#scheduled) return Promise.resolve()
     return new Promise((resolve) => {
-      this.#drained = resolve
+      this.#drained.push(resolve)
     })
   }
 
@@ -74,9 +74,19 @@ export class GroupCommit<Order, Outcome> {
           ? new OutcomeUnknown('the commit failed', { cause: error })
           : new LedgerUnavailable('the transaction failed', { cause: error })
       for (const { reject } of group) reject(fault)
-      if (this.#connection.inTransaction) this.#connection.exec('rollback')
+      this.#rollback(error)
     }
     this.#continue(0)
+  }
+
+  /** A rollback that fails leaves the transaction open: then every later group fails to begin, and its callers are told. */
+  #rollback(cause: unknown): void {
+    if (!this.#connection.inTransaction) return
+    try {
+      this.#connection.exec('rollback')
+    } catch (error) {
+      process.emitWarning(new AggregateError([cause, error], 'the ledger could not roll back'))
+    }
   }
 
   #executeInSavepoint({ order, resolve, reject }: Waiting<Order, Outcome>): () => void {
@@ -111,6 +121,6 @@ export class GroupCommit<Order, Outcome> {
       return
     }
     this.#scheduled = false
-    this.#drained?.()
+    for (const resolve of this.#drained.splice(0)) resolve()
   }
 }
