@@ -76,7 +76,6 @@ export function startWorkers(config: Config): Workers {
   async function start(): Promise<void> {
     // One alone shows whether a worker can start, so that a fault is told once.
     await waitUntilServing(fork())
-    if (closing) return
     await Promise.all(Array.from({ length: config.WORKERS - 1 }, fork).map(waitUntilServing))
     admin = await listenForAll(config, running)
   }

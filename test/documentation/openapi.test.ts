@@ -2,6 +2,8 @@ import { readFileSync } from 'node:fs'
 import t from 'tap'
 import { parse } from 'yaml'
 import { problems } from '#src/core/problems.js'
+import { buildDocumentationApp } from '#src/plugins/documentation-app.js'
+import { exchangeOne, rawRequest } from '../helpers/raw-http.js'
 import { startTestApi } from '../helpers/test-api.js'
 
 interface Operation {
@@ -91,4 +93,28 @@ t.test('the page at /docs loads everything from this server', async (t) => {
   }
   t.equal((await fetch(`${api.url}/docs/static/../../package.json`)).status, 404)
   t.equal((await fetch(`${api.url}/docs/static/nothing`)).status, 404)
+})
+
+t.test('the application that makes the document answers nobody at the routes it describes', async (t) => {
+  const handler = async () => 'secret'
+  const route = { method: 'GET', url: '/accounts', handler, config: { access: { scope: 'read:accounts' } } } as const
+  const app = await buildDocumentationApp([route])
+  t.teardown(() => app.close())
+  const answer = await app.inject('/accounts')
+  t.strictSame([answer.statusCode, answer.body], [404, ''])
+})
+
+t.test('only the documents are kept, so other spellings of a path cost no memory', async (t) => {
+  for (const path of [
+    'x/../static/index.css',
+    'static/%69ndex.css',
+    'static/./nothing',
+    '%2e%2e/openapi.json',
+    'static//../json',
+  ]) {
+    const { port } = new URL(api.url)
+    const answer = await exchangeOne(Number(port), rawRequest('GET', `/docs/${path}`))
+    t.ok([200, 404].includes(answer.status), path)
+    if (path.includes('..') || path.includes('nothing')) t.equal(answer.status, 404, path)
+  }
 })

@@ -155,6 +155,18 @@ t.test('a worker that is still starting holds up no shutdown', parallel, async (
   t.equal(server.stderr, '')
 })
 
+t.test('a signal while further workers start ends all of them, with 0', parallel, async (t) => {
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+    const environment = await bankEnvironment(t, issuer.url, { WORKERS: '4' })
+    // It answers as soon as the first worker listens; the others need a while.
+    const server = await startServer(t, environment, { ownGroup: true })
+    process.kill(-server.pid, signal)
+    t.strictSame(await server.exited, { code: 0, signal: null })
+    t.equal(server.stderr, '')
+    t.equal(await refusesConnections(server.url), true)
+  }
+})
+
 t.test('a shutdown replaces nobody', parallel, async (t) => {
   const { admin, server, workerIds } = await startWorkers(t)
   process.kill(workerIds()[0] as number, 'SIGKILL')
