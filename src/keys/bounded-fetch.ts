@@ -2,8 +2,8 @@ const deadlineMs = 5000
 const maxDocumentBytes = 262_144
 
 /**
- * Fetches a JSON document of the authorization server within limits: five seconds for the whole document, 256 KiB after decompression,
- * no redirects (the target of one could plant keys). Throws on anything but a 200 with JSON.
+ * Fetches a JSON document of the authorization server within limits: five seconds for the whole document, 256 KiB after
+ * decompression, no redirects (the target of one could plant keys). Throws on anything but a 200 with JSON.
  */
 export async function fetchJson(url: string): Promise<unknown> {
   const abort = new AbortController()
@@ -19,8 +19,8 @@ export async function fetchJson(url: string): Promise<unknown> {
 async function fetchWithin(url: string, signal: AbortSignal): Promise<unknown> {
   const response = await fetch(url, { redirect: 'error', headers: { accept: 'application/json' }, signal })
   const reader = response.body?.getReader()
-  // Beside the signal, because Node's fetch may let go of it once the header fields have arrived. Where it has not, the body is
-  // broken by then and cancelling it rejects, which is of no interest.
+  // Beside the signal, because Node's fetch may let go of it once the header fields have arrived. Where it has not, the body
+  // is broken by then and cancelling it rejects, which is of no interest.
   signal.addEventListener('abort', () => void Promise.allSettled([reader?.cancel()]))
   if (response.status !== 200 || reader === undefined) {
     await reader?.cancel()

@@ -12,7 +12,7 @@ export interface LruReplayStoreOptions {
   whenFull: 'forget' | 'refuse'
 }
 
-/** A scan for expired entries costs about 10 ns an entry, so a full store makes one at most this often. */
+/** Looking for expired entries takes time in proportion to their number, so a full store does it at most this often. */
 const purgeIntervalMs = 100
 
 /**

@@ -38,7 +38,7 @@ const openings = [
 export interface Answer {
   status: number
   headers: Headers
-  body: Record<string, never> & Record<string, unknown>
+  body: Record<string, unknown>
   challenge: string | null
 }
 

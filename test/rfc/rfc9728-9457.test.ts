@@ -113,7 +113,7 @@ t.test(
     const json = { ...transferBody(), instructedAmount: { currency: 'EUR', amount: '-1' }, creditorName: '' }
     const answer = await call('POST', '/transfers', { token, json })
     checkRefusal(t, answer, [400, 'invalid-input'])
-    const pointers = (answer.body['errors'] as unknown as { pointer: string }[]).map(({ pointer }) => pointer)
+    const pointers = (answer.body['errors'] as { pointer: string }[]).map(({ pointer }) => pointer)
     t.strictSame(pointers.sort(), ['/creditorName', '/instructedAmount/amount'])
     const query = await call('GET', '/accounts/x/transactions?limit=0', { token })
     t.match(query.body, { errors: [{ pointer: '?limit' }] })

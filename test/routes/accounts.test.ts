@@ -19,7 +19,7 @@ const bob = tokens.read({ sub: 'bob' })
 
 async function accountsOf(token: string): Promise<Account[]> {
   const { body } = await call('GET', '/accounts', { token })
-  return body['accounts'] as unknown as Account[]
+  return body['accounts'] as Account[]
 }
 
 async function accountOf(token: string, iban: string): Promise<Account> {

@@ -17,12 +17,12 @@ const bob = tokens.read({ sub: 'bob' })
 
 async function accountIdOf(token: string, iban: string): Promise<string> {
   const { body } = await call('GET', '/accounts', { token })
-  const accounts = body['accounts'] as unknown as { resourceId: string; iban: string }[]
+  const accounts = body['accounts'] as { resourceId: string; iban: string }[]
   return accounts.find((account) => account.iban === iban)?.resourceId as string
 }
 
 function transactionsOf({ body }: Answer): Transaction[] {
-  return body['transactions'] as unknown as Transaction[]
+  return body['transactions'] as Transaction[]
 }
 
 async function transferAmount(amount: string, changes: Record<string, unknown> = {}): Promise<string> {
@@ -128,7 +128,7 @@ t.test('a bad limit or cursor is 400, with a pointer to the parameter and no ech
     for (const value of values) {
       const answer = await call('GET', `${path}?${name}=${value}`, { token: alice })
       checkRefusal(t, answer, invalid, `${name}=${value}`)
-      const [fault, ...more] = answer.body['errors'] as unknown as { pointer: string; expected: string }[]
+      const [fault, ...more] = answer.body['errors'] as { pointer: string; expected: string }[]
       t.strictSame([fault?.pointer, more], [`?${name}`, []])
     }
     const repeated = await call('GET', `${path}?${name}=5&${name}=5`, { token: alice })

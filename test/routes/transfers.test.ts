@@ -26,7 +26,7 @@ t.test(
     t.strictSame((await call('GET', path, { token: tokens.read() })).body, body)
     t.equal((await call('GET', path, { token: tokens.read({ sub: 'bob' }) })).status, 404)
     const accounts = await call('GET', '/accounts', { token: tokens.read({ sub: 'bob' }) })
-    const [account] = accounts.body['accounts'] as unknown as { resourceId: string }[]
+    const [account] = accounts.body['accounts'] as { resourceId: string }[]
     const transactions = await call('GET', `/accounts/${account?.resourceId}/transactions?limit=1`, {
       token: tokens.read({ sub: 'bob' }),
     })
