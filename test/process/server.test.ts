@@ -33,17 +33,15 @@ async function call(url: string, path: string, token?: string, json?: unknown) {
 }
 
 // Most of what follows is waiting for processes, so the tests run side by side.
-t.jobs = 6
-const parallel = { buffered: true }
 
-t.test('without configuration the start says what is required, and nothing else', parallel, async (t) => {
+t.test('without configuration the start says what is required, and nothing else', async (t) => {
   const { child, stdout, stderr } = await runServer(t, {})
   t.equal(child.exitCode, 1)
   t.equal(stdout, '')
   t.strictSame(stderr.split('\n').toSorted(), ['', 'config: AUDIENCE: required', 'config: ISSUER: required'])
 })
 
-t.test('what cannot be used is refused at the start, in one line', parallel, async (t) => {
+t.test('what cannot be used is refused at the start, in one line', async (t) => {
   const taken = createServer()
   await new Promise<void>((resolve) => taken.listen(0, '127.0.0.1', resolve))
   t.teardown(() => taken.close())
@@ -69,7 +67,7 @@ t.test('what cannot be used is refused at the start, in one line', parallel, asy
   }
 })
 
-t.test('an unexpected failure at the start is shown as it is', parallel, async (t) => {
+t.test('an unexpected failure at the start is shown as it is', async (t) => {
   const failing = `import net from 'node:net';net.Server.prototype.listen=()=>{throw new Error('unexpected')}`
   const options = { nodeArguments: ['--import', `data:text/javascript,${failing}`] }
   const { child, stderr } = await runServer(t, await bankEnvironment(t, issuer.url), options)
@@ -78,7 +76,7 @@ t.test('an unexpected failure at the start is shown as it is', parallel, async (
   t.notMatch(stderr, /^config:/m)
 })
 
-t.test('it starts while the issuer is down, and recovers when it comes up', parallel, async (t) => {
+t.test('it starts while the issuer is down, and recovers when it comes up', async (t) => {
   const port = await findFreePort()
   const environment = await bankEnvironment(t, `http://127.0.0.1:${port}`, { LOG_LEVEL: 'info' })
   const server = await startServer(t, environment)
@@ -103,7 +101,7 @@ t.test('it starts while the issuer is down, and recovers when it comes up', para
 })
 
 for (const signal of ['SIGTERM', 'SIGINT'] as const) {
-  t.test(`${signal} finishes what is under way and ends the process with 0`, parallel, async (t) => {
+  t.test(`${signal} finishes what is under way and ends the process with 0`, async (t) => {
     const server = await startServer(t, await bankEnvironment(t, issuer.url))
     const { finish } = await beginTransfer(server.url, tokens.transfer())
     server.child.kill(signal)
@@ -117,7 +115,7 @@ for (const signal of ['SIGTERM', 'SIGINT'] as const) {
   })
 }
 
-t.test('a request that never ends is cut, so that the process ends within 10 s of SIGTERM', parallel, async (t) => {
+t.test('a request that never ends is cut, so that the process ends within 10 s of SIGTERM', async (t) => {
   const server = await startServer(t, await bankEnvironment(t, issuer.url))
   const { socket } = await beginTransfer(server.url, tokens.transfer())
   const cut = once(socket, 'close')
@@ -127,7 +125,7 @@ t.test('a request that never ends is cut, so that the process ends within 10 s o
   await cut
 })
 
-t.test('an unexpected exception ends the process with 1, after what is under way', parallel, async (t) => {
+t.test('an unexpected exception ends the process with 1, after what is under way', async (t) => {
   const trigger = `data:text/javascript,process.once('SIGUSR2',()=>{throw new Error('unexpected')})`
   const server = await startServer(t, await bankEnvironment(t, issuer.url), { nodeArguments: ['--import', trigger] })
   const { finish } = await beginTransfer(server.url, tokens.transfer())
@@ -138,7 +136,7 @@ t.test('an unexpected exception ends the process with 1, after what is under way
   t.match(server.stderr, /^Error: unexpected\n +at /)
 })
 
-t.test('ADMIN_PORT shows metrics and health on loopback, and nothing else', parallel, async (t) => {
+t.test('ADMIN_PORT shows metrics and health on loopback, and nothing else', async (t) => {
   const environment = await bankEnvironment(t, issuer.url, { ADMIN_PORT: String(await findFreePort()) })
   const server = await startServer(t, environment)
   const admin = `http://127.0.0.1:${environment['ADMIN_PORT']}`
@@ -225,7 +223,7 @@ t.test('what fails behind a serving process is told and survived', async (t) => 
   t.ok(await refusesConnections(`http://127.0.0.1:${config.ADMIN_PORT}`))
 })
 
-t.test('two processes on one data folder are one bank', parallel, async (t) => {
+t.test('two processes on one data folder are one bank', async (t) => {
   const environment = await bankEnvironment(t, issuer.url)
   const other = { ...environment, PORT: String(await findFreePort()) }
   const urls = (await Promise.all([environment, other].map((one) => startServer(t, one)))).map(({ url }) => url)

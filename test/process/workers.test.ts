@@ -88,10 +88,7 @@ const running = async (admin: string): Promise<number> => {
   return workers.running
 }
 
-t.jobs = 3
-const parallel = { buffered: true }
-
-t.test('two workers behind one port', parallel, async (t) => {
+t.test('two workers behind one port', async (t) => {
   const { admin, server, workerIds } = await startWorkers(t)
   const first = workerIds()
   t.notOk(first.includes(server.pid), 'the primary answers no request')
@@ -144,7 +141,7 @@ t.test('two workers behind one port', parallel, async (t) => {
   })
 })
 
-t.test('a worker that is still starting holds up no shutdown', parallel, async (t) => {
+t.test('a worker that is still starting holds up no shutdown', async (t) => {
   const { admin, server, workerIds } = await startWorkers(t)
   process.kill(workerIds()[0] as number, 'SIGKILL')
   await until('one worker is gone', async () => (await running(admin)) === 1)
@@ -155,7 +152,7 @@ t.test('a worker that is still starting holds up no shutdown', parallel, async (
   t.equal(server.stderr, '')
 })
 
-t.test('a signal while further workers start ends all of them, with 0', parallel, async (t) => {
+t.test('a signal while further workers start ends all of them, with 0', async (t) => {
   for (const signal of ['SIGTERM', 'SIGINT'] as const) {
     const environment = await bankEnvironment(t, issuer.url, { WORKERS: '4' })
     // It answers as soon as the first worker listens; the others need a while.
@@ -167,7 +164,7 @@ t.test('a signal while further workers start ends all of them, with 0', parallel
   }
 })
 
-t.test('a shutdown replaces nobody', parallel, async (t) => {
+t.test('a shutdown replaces nobody', async (t) => {
   const { admin, server, workerIds } = await startWorkers(t)
   process.kill(workerIds()[0] as number, 'SIGKILL')
   await until('one worker is gone', async () => (await running(admin)) === 1)
@@ -175,7 +172,7 @@ t.test('a shutdown replaces nobody', parallel, async (t) => {
   t.strictSame(workerIds().filter(isAlive), [])
 })
 
-t.test('a replacement that cannot start says why, and the others serve on', parallel, async (t) => {
+t.test('a replacement that cannot start says why, and the others serve on', async (t) => {
   const { environment, server, workerIds } = await startWorkers(t)
   rmSync(join(environment['DATA_DIR'] as string, 'ledger.sqlite-wal'), { force: true })
   writeFileSync(join(environment['DATA_DIR'] as string, 'ledger.sqlite'), 'no database'.repeat(1000))
@@ -186,7 +183,7 @@ t.test('a replacement that cannot start says why, and the others serve on', para
   t.equal(await server.stop(), 0)
 })
 
-t.test('workers whose primary was killed end by themselves, after what is under way', parallel, async (t) => {
+t.test('workers whose primary was killed end by themselves, after what is under way', async (t) => {
   const { server, workerIds } = await startWorkers(t)
   const { finish } = await beginTransfer(server.url, tokens.transfer())
   server.child.kill('SIGKILL')
@@ -196,7 +193,7 @@ t.test('workers whose primary was killed end by themselves, after what is under 
   t.equal(await refusesConnections(server.url), true)
 })
 
-t.test('the bundle that is shipped does with every option on what the compiled server does', parallel, async (t) => {
+t.test('the bundle that is shipped does with every option on what the compiled server does', async (t) => {
   const origin = 'https://bank.example.com'
   const changes = { WORKERS: '2', ADMIN_PORT: String(await findFreePort()), RATE_LIMIT: '600', CORS_ORIGINS: origin }
   const environment = await bankEnvironment(t, issuer.url, changes)
@@ -217,7 +214,7 @@ t.test('the bundle that is shipped does with every option on what the compiled s
   t.equal(server.stderr, '')
 })
 
-t.test('a port that is taken is refused at the start, once, and serves when it is free', parallel, async (t) => {
+t.test('a port that is taken is refused at the start, once, and serves when it is free', async (t) => {
   const taken = createServer()
   await new Promise<void>((resolve) => taken.listen(0, '127.0.0.1', resolve))
   const { port } = taken.address() as AddressInfo
