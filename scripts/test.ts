@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process'
-import { existsSync, mkdirSync, readdirSync, readFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readFileSync, statSync } from 'node:fs'
 import { findUncovered } from './coverage.js'
 
 /**
@@ -16,13 +16,18 @@ function tap(...parameters: string[]): number {
   )
 }
 
+function changedAtMs(path: string): number {
+  return statSync(path).mtimeMs
+}
+
 function find(folder: string, ending: string): string[] {
   const names = readdirSync(folder, { recursive: true }) as string[]
   return names.filter((name) => name.endsWith(ending)).map((name) => `${folder}/${name}`)
 }
 
-// The set of tap plugins differs from the default one, so tap has to build it before its first run.
-if (!existsSync('.tap/plugins')) tap('build')
+// The set of tap plugins differs from the default one, so tap has to build it into every new node_modules.
+if (!existsSync('.tap/plugins') || changedAtMs('node_modules/.package-lock.json') > changedAtMs('.tap/plugins'))
+  tap('build')
 mkdirSync('.tap', { recursive: true })
 const status = tap(
   '--reporter=silent',

@@ -1,25 +1,28 @@
+import { randomUUID } from 'node:crypto'
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import type { Clock } from '../core/clock.js'
 import { Refusal } from '../core/refusal.js'
-import { type ReplayStore, replayKey } from '../replay/replay-store.js'
+import { type Claim, type ReplayStore, replayKey } from '../replay/replay-store.js'
 
 export interface SingleUseOptions {
+  /** One store, or several as `ReplayRings`. */
   replayStore: ReplayStore
   clock: Clock
   leewaySeconds: number
   /**
-   * What stands behind the replay store. `ledger`: the handler's own transaction consumes the token for good, so the store
-   * may forget, and with an Idempotency-Key its "replayed" is a hint that the handler checks. `nothing`: the store is the
-   * last ring; it must refuse when full, and tokens that may have been issued before this process started are refused.
+   * What stands behind the replay store. `ledger`: the handler's own transaction consumes the token for good. So the store may
+   * forget or be out of reach, and with an Idempotency-Key its "replayed" is a hint that the handler checks. `nothing`: the
+   * store is the last ring. It must refuse when full, a request whose claim is not certain is refused, and where the store's
+   * memory ends with the process, so are tokens that may have been issued before it started.
    */
   behind: 'ledger' | 'nothing'
 }
 
 declare module 'fastify' {
   interface FastifyRequest {
-    /** Whether this request claimed its token in the replay store and has not given it back. */
-    tokenClaimed: boolean
+    /** What this request claimed, or may have claimed, in the replay store and has not given back; null when nothing. */
+    tokenClaim: Claim | null
   }
   interface FastifyInstance {
     /** Gives the request's token back after a failure that certainly did not use it. Does nothing when it holds no claim. */
@@ -36,34 +39,47 @@ const marginMs = 60_000
  */
 export default fp(
   async (app: FastifyInstance, { replayStore, clock, leewaySeconds, behind }: SingleUseOptions) => {
-    if (behind === 'nothing' && replayStore.forgets) throw new Error('a store that forgets cannot be the last ring')
+    const isLastRing = behind === 'nothing'
+    if (isLastRing && replayStore.retention === 'forgets')
+      throw new Error('a store that forgets cannot be the last ring')
     // An issuer's clock may be ahead by the leeway: what it issued before the start can say so much later.
-    const earliestIssueSeconds = Math.ceil(clock.nowMs() / 1000) + leewaySeconds
-    app.decorateRequest('tokenClaimed', false)
+    const earliestIssueSeconds =
+      isLastRing && replayStore.retention === 'process'
+        ? Math.ceil(clock.nowMs() / 1000) + leewaySeconds
+        : Number.NEGATIVE_INFINITY
+    app.decorateRequest('tokenClaim', null)
 
     app.addHook('preHandler', async (request) => {
       const { access } = request.routeOptions.config
       const { accessToken } = request
       if (typeof access !== 'object' || access.singleUse !== true || accessToken === null) return
-      if (behind === 'nothing' && accessToken.issuedAtSeconds < earliestIssueSeconds)
-        throw new Refusal('not-single-use')
-      const rememberUntilMs = (accessToken.expiresAtSeconds + leewaySeconds) * 1000 + marginMs
-      const outcome = await replayStore.consume(keyOf(accessToken), rememberUntilMs)
-      if (outcome === 'full') throw new Refusal('replay-store-unavailable')
-      const onlyHint = behind === 'ledger' && request.idempotencyKey !== null
-      if (outcome === 'replayed' && !onlyHint) throw new Refusal('token-already-used')
-      request.tokenClaimed = outcome === 'consumed'
+      if (accessToken.issuedAtSeconds < earliestIssueSeconds) throw new Refusal('not-single-use')
+      const { issuer, jwtId, expiresAtSeconds } = accessToken
+      const claim = {
+        // The access policy has refused single-use tokens without jti.
+        key: replayKey(issuer, jwtId as string),
+        id: randomUUID(),
+        expiresAtMs: (expiresAtSeconds + leewaySeconds) * 1000 + marginMs,
+      }
+      const outcome = await replayStore.consume(claim)
+      if (outcome === 'replayed') {
+        const isOnlyHint = !isLastRing && request.idempotencyKey !== null
+        if (!isOnlyHint) throw new Refusal('token-already-used')
+        return
+      }
+      if (outcome !== 'full') request.tokenClaim = claim
+      if (outcome !== 'consumed' && isLastRing) {
+        await app.giveBackToken(request)
+        throw new Refusal('replay-store-unavailable')
+      }
     })
 
     app.decorate('giveBackToken', async (request) => {
-      if (!request.tokenClaimed || request.accessToken === null) return
-      request.tokenClaimed = false
-      await replayStore.release(keyOf(request.accessToken))
+      const claim = request.tokenClaim
+      if (claim === null) return
+      request.tokenClaim = null
+      await replayStore.release(claim)
     })
   },
   { name: 'single-use', fastify: '5.x', dependencies: ['access-policy', 'idempotency'] },
 )
-
-function keyOf({ issuer, jwtId }: { issuer: string; jwtId: string | undefined }): string {
-  return replayKey(issuer, jwtId as string)
-}

@@ -1,6 +1,6 @@
 import { LRUCache } from 'lru-cache'
 import type { Clock } from '../core/clock.js'
-import type { ReplayOutcome, ReplayStore } from './replay-store.js'
+import type { Claim, ReplayOutcome, ReplayStore } from './replay-store.js'
 
 export interface LruReplayStoreOptions {
   maxEntries: number
@@ -29,8 +29,8 @@ export class LruReplayStore implements ReplayStore {
     this.#expiryByKey = new LRUCache({ max: options.maxEntries })
   }
 
-  get forgets(): boolean {
-    return this.#options.whenFull === 'forget'
+  get retention(): 'forgets' | 'process' {
+    return this.#options.whenFull === 'forget' ? 'forgets' : 'process'
   }
 
   /** How many keys are remembered, expired ones that were not yet dropped included. */
@@ -38,7 +38,7 @@ export class LruReplayStore implements ReplayStore {
     return this.#expiryByKey.size
   }
 
-  async consume(key: string, expiresAtMs: number): Promise<ReplayOutcome> {
+  async consume({ key, expiresAtMs }: Claim): Promise<ReplayOutcome> {
     const nowMs = this.#options.clock.nowMs()
     const knownUntilMs = this.#expiryByKey.peek(key)
     if (knownUntilMs !== undefined && knownUntilMs > nowMs) return 'replayed'
@@ -47,7 +47,7 @@ export class LruReplayStore implements ReplayStore {
     return 'consumed'
   }
 
-  async release(key: string): Promise<void> {
+  async release({ key }: Claim): Promise<void> {
     this.#expiryByKey.delete(key)
   }
 

@@ -1,22 +1,39 @@
 /**
  * Remembers which single-use tokens were used. A store is atomic: of any number of parallel `consume` calls for one key,
- * exactly one is answered `consumed`.
+ * at most one is answered `consumed`.
  */
 export interface ReplayStore {
-  /** Whether the store may forget live keys when full, and so must not be the last ring. */
-  readonly forgets: boolean
   /**
-   * Claims a key until a time. `full` means that the store could remember the key only by forgetting a live one; it then
-   * remembers nothing new.
-   *
-   * @param expiresAtMs when the key may be forgotten: past every moment at which the token could still be accepted
+   * What its memory is worth. `forgets`: live keys go when it is full, so it must not be the last ring. `process`: every live
+   * key stays for as long as the process does. `shared`: every live key outlives the process and is known to all replicas.
    */
-  consume(key: string, expiresAtMs: number): Promise<ReplayOutcome>
-  /** Gives a key back after a failure that certainly did not use the token. Never after an unknown outcome. */
-  release(key: string): Promise<void>
+  readonly retention: 'forgets' | 'process' | 'shared'
+  /** Claims a key. Does not throw. */
+  consume(claim: Claim): Promise<ReplayOutcome>
+  /**
+   * Gives a claim back, and no other claim on its key, after a failure that certainly did not use the token. Never after an
+   * unknown outcome. Does not throw: a claim that cannot be given back stays until it expires.
+   */
+  release(claim: Claim): Promise<void>
 }
 
-export type ReplayOutcome = 'consumed' | 'replayed' | 'full'
+/** One attempt to use a token. */
+export interface Claim {
+  /** Names the token: see `replayKey`. */
+  key: string
+  /** Names the attempt, uniquely among all replicas. */
+  id: string
+  /** When the key may be forgotten: past every moment at which the token could still be accepted. */
+  expiresAtMs: number
+}
+
+export type ReplayOutcome =
+  | 'consumed'
+  | 'replayed'
+  /** The store could remember the key only by forgetting a live one; it then remembers nothing new. */
+  | 'full'
+  /** No usable answer: the key may be claimed now or not, so it must not count as consumed where no ring stands behind. */
+  | 'unreachable'
 
 /** The key of a token: issuer and `jti`, joined by length so that ("a","bc") and ("ab","c") differ. Never the token's text. */
 export function replayKey(issuer: string, jwtId: string): string {

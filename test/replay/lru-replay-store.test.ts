@@ -3,6 +3,7 @@ import t from 'tap'
 import { LruReplayStore } from '#src/replay/lru-replay-store.js'
 import { type ReplayOutcome, replayKey } from '#src/replay/replay-store.js'
 import { ManualClock } from '../helpers/manual-clock.js'
+import { claim } from './claim.js'
 
 const setUp = (maxEntries: number, whenFull: 'forget' | 'refuse', nowMs = 1) => {
   const clock = new ManualClock(nowMs)
@@ -11,7 +12,7 @@ const setUp = (maxEntries: number, whenFull: 'forget' | 'refuse', nowMs = 1) => 
 
 t.test('a key is consumed once, however many ask at a time', async (t) => {
   const { store } = setUp(10, 'refuse')
-  const outcomes = await Promise.all(Array.from({ length: 100 }, () => store.consume('a', 1000)))
+  const outcomes = await Promise.all(Array.from({ length: 100 }, () => store.consume(claim('a', 1000))))
   t.equal(outcomes.filter((outcome) => outcome === 'consumed').length, 1)
   t.equal(outcomes.filter((outcome) => outcome === 'replayed').length, 99)
   t.equal(store.size, 1)
@@ -20,87 +21,87 @@ t.test('a key is consumed once, however many ask at a time', async (t) => {
 t.test('a key is remembered up to its expiry, and not in that millisecond any more', async (t) => {
   for (const nowMs of [0, 1, 1_700_000_000_000]) {
     const { clock, store } = setUp(10, 'refuse', nowMs)
-    t.equal(await store.consume('a', nowMs + 100), 'consumed')
+    t.equal(await store.consume(claim('a', nowMs + 100)), 'consumed')
     clock.advance(99)
-    t.equal(await store.consume('a', nowMs + 200), 'replayed')
+    t.equal(await store.consume(claim('a', nowMs + 200)), 'replayed')
     clock.advance(1)
-    t.equal(await store.consume('a', nowMs + 101), 'consumed', 'a replay does not lengthen what is remembered')
-    t.equal(await store.consume('a', nowMs + 300), 'replayed')
+    t.equal(await store.consume(claim('a', nowMs + 101)), 'consumed', 'a replay does not lengthen what is remembered')
+    t.equal(await store.consume(claim('a', nowMs + 300)), 'replayed')
     clock.advance(1)
-    t.equal(await store.consume('a', nowMs + 300), 'consumed')
+    t.equal(await store.consume(claim('a', nowMs + 300)), 'consumed')
   }
 })
 
 t.test('a clock that was set back makes no key usable again', async (t) => {
   const { clock, store } = setUp(10, 'refuse', 1000)
-  await store.consume('a', 1100)
+  await store.consume(claim('a', 1100))
   clock.advance(-999)
-  t.equal(await store.consume('a', 200), 'replayed')
+  t.equal(await store.consume(claim('a', 200)), 'replayed')
 })
 
 t.test('a released key can be consumed again; releasing an unknown one does nothing', async (t) => {
   const { store } = setUp(10, 'refuse')
-  await store.consume('a', 1000)
-  await store.release('a')
+  await store.consume(claim('a', 1000))
+  await store.release(claim('a'))
   t.equal(store.size, 0)
-  t.equal(await store.consume('a', 1000), 'consumed')
-  await store.release('b')
-  t.equal(await store.consume('a', 1000), 'replayed')
+  t.equal(await store.consume(claim('a', 1000)), 'consumed')
+  await store.release(claim('b'))
+  t.equal(await store.consume(claim('a', 1000)), 'replayed')
 })
 
 t.test('when full of live entries', async (t) => {
   t.test('forget drops the oldest', async (t) => {
     const { store } = setUp(2, 'forget')
-    t.equal(store.forgets, true)
-    for (const key of ['a', 'b', 'c']) t.equal(await store.consume(key, 1000), 'consumed')
+    t.equal(store.retention, 'forgets')
+    for (const key of ['a', 'b', 'c']) t.equal(await store.consume(claim(key, 1000)), 'consumed')
     t.equal(store.size, 2)
-    t.equal(await store.consume('b', 1000), 'replayed')
-    t.equal(await store.consume('a', 1000), 'consumed', 'the ledger behind it says that it was used')
+    t.equal(await store.consume(claim('b', 1000)), 'replayed')
+    t.equal(await store.consume(claim('a', 1000)), 'consumed', 'the ledger behind it says that it was used')
   })
 
   t.test('refuse answers full, remembers nothing new and forgets nothing', async (t) => {
     const { clock, store } = setUp(2, 'refuse')
-    t.equal(store.forgets, false)
-    await store.consume('a', 1000)
-    await store.consume('b', 2000)
-    t.equal(await store.consume('c', 3000), 'full')
-    t.equal(await store.consume('a', 3000), 'replayed')
-    t.equal(await store.consume('b', 3000), 'replayed')
-    t.equal(await store.consume('c', 3000), 'full')
+    t.equal(store.retention, 'process')
+    await store.consume(claim('a', 1000))
+    await store.consume(claim('b', 2000))
+    t.equal(await store.consume(claim('c', 3000)), 'full')
+    t.equal(await store.consume(claim('a', 3000)), 'replayed')
+    t.equal(await store.consume(claim('b', 3000)), 'replayed')
+    t.equal(await store.consume(claim('c', 3000)), 'full')
     clock.advance(998)
-    t.equal(await store.consume('c', 3000), 'full', 'a millisecond before the first expires')
+    t.equal(await store.consume(claim('c', 3000)), 'full', 'a millisecond before the first expires')
     clock.advance(100)
-    t.equal(await store.consume('c', 3000), 'consumed')
-    t.equal(await store.consume('b', 3000), 'replayed')
-    t.equal(await store.consume('a', 3000), 'full', 'the expired one is gone, and its place is taken')
+    t.equal(await store.consume(claim('c', 3000)), 'consumed')
+    t.equal(await store.consume(claim('b', 3000)), 'replayed')
+    t.equal(await store.consume(claim('a', 3000)), 'full', 'the expired one is gone, and its place is taken')
     t.equal(store.size, 2)
   })
 
   t.test('an expired key takes its own place, without a purge', async (t) => {
     const { clock, store } = setUp(1, 'refuse')
-    await store.consume('a', 10)
-    t.equal(await store.consume('b', 1000), 'full')
+    await store.consume(claim('a', 10))
+    t.equal(await store.consume(claim('b', 1000)), 'full')
     clock.advance(9)
-    t.equal(await store.consume('a', 1000), 'consumed')
-    t.equal(await store.consume('a', 1000), 'replayed')
+    t.equal(await store.consume(claim('a', 1000)), 'consumed')
+    t.equal(await store.consume(claim('a', 1000)), 'replayed')
   })
 
   t.test('expired entries are looked for at most every 100 ms', async (t) => {
     const { clock, store } = setUp(1, 'refuse')
-    await store.consume('a', 50)
-    t.equal(await store.consume('b', 1000), 'full')
+    await store.consume(claim('a', 50))
+    t.equal(await store.consume(claim('b', 1000)), 'full')
     clock.advance(99)
-    t.equal(await store.consume('b', 1000), 'full', 'refusing a little longer is safe')
+    t.equal(await store.consume(claim('b', 1000)), 'full', 'refusing a little longer is safe')
     clock.advance(1)
-    t.equal(await store.consume('b', 1000), 'consumed')
+    t.equal(await store.consume(claim('b', 1000)), 'consumed')
   })
 
   t.test('a released key makes room', async (t) => {
     const { store } = setUp(1, 'refuse')
-    await store.consume('a', 1000)
-    t.equal(await store.consume('b', 1000), 'full')
-    await store.release('a')
-    t.equal(await store.consume('b', 1000), 'consumed')
+    await store.consume(claim('a', 1000))
+    t.equal(await store.consume(claim('b', 1000)), 'full')
+    await store.release(claim('a'))
+    t.equal(await store.consume(claim('b', 1000)), 'consumed')
   })
 })
 
@@ -108,13 +109,14 @@ t.test('a hundred thousand entries are remembered, each once, and purged togethe
   const { clock, store } = setUp(100_000, 'refuse')
   let consumed = 0
   let replayed = 0
-  for (let n = 0; n < 100_000; n += 1) consumed += Number((await store.consume(`key ${n}`, 1000)) === 'consumed')
-  for (let n = 0; n < 100_000; n += 100) replayed += Number((await store.consume(`key ${n}`, 1000)) === 'replayed')
+  for (let n = 0; n < 100_000; n += 1) consumed += Number((await store.consume(claim(`key ${n}`, 1000))) === 'consumed')
+  for (let n = 0; n < 100_000; n += 100)
+    replayed += Number((await store.consume(claim(`key ${n}`, 1000))) === 'replayed')
   t.equal(consumed, 100_000)
   t.equal(replayed, 1000)
-  t.equal(await store.consume('one more', 2000), 'full')
+  t.equal(await store.consume(claim('one more', 2000)), 'full')
   clock.advance(999)
-  t.equal(await store.consume('one more', 2000), 'consumed')
+  t.equal(await store.consume(claim('one more', 2000)), 'consumed')
   t.equal(store.size, 1)
 })
 
@@ -130,7 +132,7 @@ t.test('whatever the order of uses and steps of the clock, no key is consumed tw
     for (const { key, advanceMs, lifetimeMs } of steps) {
       clock.advance(advanceMs)
       const live = (liveUntilMs.get(key) ?? 0) > clock.nowMs()
-      const outcome: ReplayOutcome = await store.consume(key, clock.nowMs() + lifetimeMs)
+      const outcome: ReplayOutcome = await store.consume(claim(key, clock.nowMs() + lifetimeMs))
       if (live !== (outcome === 'replayed')) return false
       if (outcome === 'consumed') liveUntilMs.set(key, clock.nowMs() + lifetimeMs)
     }

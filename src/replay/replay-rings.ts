@@ -1,0 +1,39 @@
+import type { Claim, ReplayOutcome, ReplayStore } from './replay-store.js'
+
+export interface ReplayRingsOptions {
+  /** This process's memory: asked first, because it answers without a round trip. It may forget. */
+  local: ReplayStore
+  /** The memory of all replicas. */
+  shared: ReplayStore
+}
+
+/**
+ * The rings in front of the ledger, from the inside out: this process's memory, then the one that all replicas share. A key
+ * counts as consumed only when both say so. A replay that the shared ring reports is remembered locally, where it will be
+ * cheap. When the shared ring does not answer, the local claim stands and the outcome is `unreachable`: the caller goes on if
+ * a ledger decides behind the rings, and otherwise refuses and releases.
+ */
+export class ReplayRings implements ReplayStore {
+  readonly #local: ReplayStore
+  readonly #shared: ReplayStore
+
+  constructor({ local, shared }: ReplayRingsOptions) {
+    this.#local = local
+    this.#shared = shared
+  }
+
+  get retention(): ReplayStore['retention'] {
+    return this.#shared.retention
+  }
+
+  async consume(claim: Claim): Promise<ReplayOutcome> {
+    if ((await this.#local.consume(claim)) === 'replayed') return 'replayed'
+    return this.#shared.consume(claim)
+  }
+
+  /** From the outside in, so that whoever claims the key here next finds it free there. */
+  async release(claim: Claim): Promise<void> {
+    await this.#shared.release(claim)
+    await this.#local.release(claim)
+  }
+}
