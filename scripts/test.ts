@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process'
-import { existsSync, mkdirSync, readdirSync, readFileSync, statSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, utimesSync } from 'node:fs'
 import { findUncovered } from './coverage.js'
 
 /**
@@ -7,6 +7,7 @@ import { findUncovered } from './coverage.js'
  * complete as well.
  */
 const output = '.tap/output.tap'
+const plugins = '.tap/plugins'
 const enforced = process.env['CI'] === 'true'
 const named = process.argv.slice(2)
 
@@ -16,18 +17,16 @@ function tap(...parameters: string[]): number {
   )
 }
 
-function changedAtMs(path: string): number {
-  return statSync(path).mtimeMs
-}
-
 function find(folder: string, ending: string): string[] {
   const names = readdirSync(folder, { recursive: true }) as string[]
   return names.filter((name) => name.endsWith(ending)).map((name) => `${folder}/${name}`)
 }
 
 // The set of tap plugins differs from the default one, so tap has to build it into every new node_modules.
-if (!existsSync('.tap/plugins') || changedAtMs('node_modules/.package-lock.json') > changedAtMs('.tap/plugins'))
+if (!existsSync(plugins) || statSync('node_modules/.package-lock.json').mtimeMs > statSync(plugins).mtimeMs) {
   tap('build')
+  utimesSync(plugins, new Date(), new Date())
+}
 mkdirSync('.tap', { recursive: true })
 const status = tap(
   '--reporter=silent',
