@@ -90,10 +90,16 @@ function namesAudience(value: unknown, audience: string): boolean {
   return Array.isArray(value) && value.every((member) => typeof member === 'string') && value.includes(audience)
 }
 
-/** Lone surrogates and U+FFFD are refused: stores and decoders write broken text as the latter, and two subjects would become one. */
+/**
+ * Lone surrogates and U+FFFD are refused: stores and decoders write broken text as the latter, and two subjects would become
+ * one. So is NUL, which PostgreSQL cannot store.
+ */
 function isBoundedString(value: unknown, maxLength: number): value is string {
   return (
-    typeof value === 'string' && value.length > 0 && value.length <= maxLength && !/[\p{Surrogate}\uFFFD]/u.test(value)
+    typeof value === 'string' &&
+    value.length > 0 &&
+    value.length <= maxLength &&
+    !/[\0\p{Surrogate}\uFFFD]/u.test(value)
   )
 }
 

@@ -118,6 +118,14 @@ export const problems = {
     remedy: 'Send one key, such as a UUID, bare or in double quotes. The token was not used up.',
     challenge: 'none',
   },
+  'idempotency-key-in-use': {
+    status: 409,
+    title: 'Request still running',
+    detail: 'A request with this Idempotency-Key is still running',
+    remedy: 'Repeat the request after Retry-After seconds, with the same key and token. The token was not used up.',
+    challenge: 'none',
+    retryAfterSeconds: 1,
+  },
   'idempotency-key-reused': {
     status: 422,
     title: 'Idempotency-Key already used',

@@ -75,6 +75,8 @@ export type BookingOutcome =
   | { kind: 'token-spent' }
   /** The idempotency key belongs to another request; nothing was consumed now. */
   | { kind: 'key-reused'; tokenSpent: boolean }
+  /** Another request with the idempotency key has been running for a while; nothing was consumed now. */
+  | { kind: 'key-in-use' }
 
 /**
  * The bank's books: accounts, transfers as two postings that sum to zero, spent tokens and idempotency records. The truth

@@ -44,7 +44,8 @@ export const transferRoutes: FastifyPluginAsyncZod<TransferRouteOptions> = async
     handler: async (request, reply) => {
       const outcome = await book(request, request.body)
       if (outcome.kind === 'token-spent') throw new Refusal('token-already-used')
-      if (!outcome.tokenSpent) await app.giveBackToken(request)
+      if (outcome.kind === 'key-in-use' || !outcome.tokenSpent) await app.giveBackToken(request)
+      if (outcome.kind === 'key-in-use') throw new Refusal('idempotency-key-in-use')
       if (outcome.kind === 'key-reused') throw new Refusal('idempotency-key-reused')
       if (outcome.repeated) reply.header('idempotency-replayed', 'true')
       const { decision } = outcome

@@ -8,8 +8,9 @@ import {
   type TransferDecision,
   type TransferOrder,
 } from '../ledger.js'
+import { type TransferRow, toTransfer } from '../rows.js'
+import { transferColumns } from './columns.js'
 import type { Connection } from './connection.js'
-import { type TransferRow, toTransfer, transferColumns } from './rows.js'
 
 interface AccountRow {
   id: string

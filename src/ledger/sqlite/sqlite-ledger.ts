@@ -11,20 +11,11 @@ import {
   type Transfer,
   type TransferOrder,
 } from '../ledger.js'
+import { type AccountRow, type EntryRow, type TransferRow, toAccount, toEntry, toTransfer } from '../rows.js'
 import { prepareBooking } from './booking.js'
+import { accountColumns, entryColumns, transferColumns } from './columns.js'
 import { type Connection, explainOpening, isBusy, isStorageFault, openConnections } from './connection.js'
 import { GroupCommit } from './group-commit.js'
-import {
-  type AccountRow,
-  accountColumns,
-  type EntryRow,
-  entryColumns,
-  type TransferRow,
-  toAccount,
-  toEntry,
-  toTransfer,
-  transferColumns,
-} from './rows.js'
 
 const pruneBatchSize = 500
 const busyRetryMs = 20

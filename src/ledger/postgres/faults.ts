@@ -1,0 +1,51 @@
+import { LedgerUnavailable, OutcomeUnknown } from '../ledger.js'
+
+/** The database cannot be used until its operator acts; the message says what to do. */
+export class UnusableDatabase extends Error {
+  override readonly name = 'UnusableDatabase'
+}
+
+/** SQLSTATE of an error that the server reported; undefined when the connection failed instead. */
+function sqlState(error: unknown): string | undefined {
+  const { code, severity } = error as { code?: unknown; severity?: unknown }
+  return typeof severity === 'string' ? String(code) : undefined
+}
+
+/**
+ * Turns what went wrong after a booking was sent into what is known about it. A statement that the server refused was rolled
+ * back. When the connection or the server broke instead, the commit may have happened.
+ */
+export function explainBooking(error: unknown): unknown {
+  const state = sqlState(error)
+  if (state === undefined || !isStatementError(state, error))
+    return new OutcomeUnknown('the connection to PostgreSQL broke while a transfer was booked', { cause: error })
+  return isUnavailability(state) ? new LedgerUnavailable('PostgreSQL could not book', { cause: error }) : error
+}
+
+/** Turns what went wrong while reading or connecting into `LedgerUnavailable`, unless the statement itself was wrong. */
+export function explainReading(error: unknown): unknown {
+  const state = sqlState(error)
+  return state === undefined || !isStatementError(state, error) || isUnavailability(state)
+    ? new LedgerUnavailable('PostgreSQL is out of reach or busy', { cause: error })
+    : error
+}
+
+/** Whether only the statement failed and the server lives on. The severity is compared too, but it can be translated. */
+function isStatementError(state: string, error: unknown): boolean {
+  return (error as { severity?: unknown }).severity === 'ERROR' || /^(?:2[0-9A-F]|40|42|55|57014)/.test(state)
+}
+
+/** Whether the same order may succeed later: conflict, shortage, lock or statement timeout, read-only standby, fault of the server. */
+function isUnavailability(state: string): boolean {
+  return /^(?:08|25|40|53|55|57|58|XX)/.test(state)
+}
+
+/** Puts a failure to prepare the database into an operator's words where waiting cannot mend it. */
+export function explainPreparing(error: unknown): unknown {
+  const state = sqlState(error)
+  if (state === '28P01' || state === '28000') return new UnusableDatabase('the database refuses the user or password')
+  if (state === '3D000') return new UnusableDatabase('the database does not exist')
+  if (state === '42501')
+    return new UnusableDatabase('the user may not create the schema stepgate: grant create on the database')
+  return error
+}

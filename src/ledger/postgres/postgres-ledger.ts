@@ -1,0 +1,267 @@
+import { randomUUID } from 'node:crypto'
+import { setTimeout as delay } from 'node:timers/promises'
+import type { Client, Pool, PoolClient, QueryConfig, QueryResult, QueryResultRow } from 'pg'
+import type { OpeningAccount } from '../../core/opening-accounts.js'
+import {
+  type Account,
+  type AccountEntry,
+  type BookingOutcome,
+  type Ledger,
+  LedgerUnavailable,
+  OutcomeUnknown,
+  type Owner,
+  type Transfer,
+  type TransferOrder,
+} from '../ledger.js'
+import { type AccountRow, type EntryRow, type TransferRow, toAccount, toEntry, toTransfer } from '../rows.js'
+import { type BookingRow, bookingQuery, toOutcome } from './booking.js'
+import { connectClient, openPool } from './connections.js'
+import { explainBooking, explainPreparing, explainReading, UnusableDatabase } from './faults.js'
+import { migrate } from './migrate.js'
+
+export interface PostgresLedgerOptions {
+  /** `postgres://` URL, with database; `sslmode=verify-full` for TLS. */
+  url: string
+  /** Runs once, after the schema is there and before anything else is served: such as opening the first accounts. */
+  whenPrepared?: (ledger: PostgresLedger) => Promise<unknown>
+  /** Told what kept the database from being prepared; it is tried again every second. */
+  onFault?: (fault: unknown) => void
+}
+
+const maxWaiting = 1000
+const retryMs = 1000
+/** How long a start waits for the database before it goes on without. */
+const patienceMs = 5000
+const closeTimeoutMs = 1000
+const pruneBatchSize = 500
+const uuid = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
+
+/**
+ * The ledger in PostgreSQL, 15 or newer, for any number of replicas. A booking is one statement. Answers within two seconds:
+ * with `LedgerUnavailable` while the server is out of reach or busy, and works again by itself when it is back.
+ */
+export class PostgresLedger implements Ledger {
+  readonly #pool: Pool
+  readonly #options: PostgresLedgerOptions
+  #isPrepared = false
+  #isClosed = false
+
+  private constructor(pool: Pool, options: PostgresLedgerOptions) {
+    this.#pool = pool
+    this.#options = options
+    // An idle connection that breaks is replaced by the pool; whoever needs one next is told if that fails.
+    pool.on('error', () => undefined)
+  }
+
+  /**
+   * Opens the ledger and brings its schema up to date. When the server is out of reach, resolves all the same and goes on
+   * trying. Throws `UnusableDatabase` when only its operator can help: wrong password, no such database, too old a version.
+   */
+  static async open(options: PostgresLedgerOptions): Promise<PostgresLedger> {
+    const ledger = new PostgresLedger(await openPool(options.url), options)
+    const attempt = ledger.#prepare()
+    try {
+      await Promise.race([attempt, delay(patienceMs, undefined, { ref: false })])
+    } catch (error) {
+      if (error instanceof UnusableDatabase) {
+        await ledger.close()
+        throw error
+      }
+    }
+    void ledger.#prepareUntilDone(attempt)
+    return ledger
+  }
+
+  async accountsOf({ issuer, subject }: Owner): Promise<Account[]> {
+    const rows = await this.#read<AccountRow>(
+      'accounts_of',
+      'select id, iban, name, currency, balance from stepgate.accounts where issuer = $1 and subject = $2 order by iban',
+      [issuer, subject],
+    )
+    return rows.map(toAccount)
+  }
+
+  async account({ issuer, subject }: Owner, accountId: string): Promise<Account | undefined> {
+    if (!uuid.test(accountId)) return undefined
+    const rows = await this.#read<AccountRow>(
+      'account',
+      'select id, iban, name, currency, balance from stepgate.accounts where id = $1 and issuer = $2 and subject = $3',
+      [accountId, issuer, subject],
+    )
+    return rows.map(toAccount)[0]
+  }
+
+  async entriesOf(
+    owner: Owner,
+    accountId: string,
+    { limit, before }: { limit: number; before: number | undefined },
+  ): Promise<AccountEntry[] | undefined> {
+    if ((await this.account(owner, accountId)) === undefined) return undefined
+    const rows = await this.#read<EntryRow>(
+      'entries_of',
+      `select p.number, p.transfer_id, t.booked_at_ms, counterparty.iban as counterparty_iban, t.currency, p.amount,
+         t.remittance_information
+       from stepgate.postings p
+       join stepgate.transfers t on t.id = p.transfer_id
+       join stepgate.accounts counterparty on counterparty.id =
+         case t.debtor_account_id when p.account_id then t.creditor_account_id else t.debtor_account_id end
+       where p.account_id = $1 and p.number < $2 order by p.number desc limit $3`,
+      [accountId, before ?? Number.MAX_SAFE_INTEGER, limit],
+    )
+    return rows.map(toEntry)
+  }
+
+  async transfer({ issuer, subject }: Owner, transferId: string): Promise<Transfer | undefined> {
+    if (!uuid.test(transferId)) return undefined
+    const rows = await this.#read<TransferRow>(
+      'transfer',
+      `select t.id, t.booked_at_ms, debtor.iban as debtor_iban, creditor.iban as creditor_iban, t.creditor_name, t.currency,
+         t.amount, t.remittance_information
+       from stepgate.transfers t
+       join stepgate.accounts debtor on debtor.id = t.debtor_account_id
+       join stepgate.accounts creditor on creditor.id = t.creditor_account_id
+       where t.id = $1 and debtor.issuer = $2 and debtor.subject = $3`,
+      [transferId, issuer, subject],
+    )
+    return rows.map(toTransfer)[0]
+  }
+
+  async book(order: TransferOrder): Promise<BookingOutcome> {
+    const client = await this.#connect()
+    let row: BookingRow
+    try {
+      const { rows } = await client.query<BookingRow>(bookingQuery(order, randomUUID()))
+      row = rows[0] as BookingRow
+    } catch (error) {
+      const explained = explainBooking(error)
+      // A connection whose statement was merely refused is sound; any other is thrown away.
+      client.release(explained instanceof OutcomeUnknown)
+      throw explained
+    }
+    client.release()
+    const isStored = row.outcome === 'repeated' && row.booked_id !== null
+    return toOutcome(row, order, isStored ? await this.transfer(order.owner, row.booked_id as string) : undefined)
+  }
+
+  async openAccounts(issuer: string, accounts: readonly OpeningAccount[]): Promise<number> {
+    if (accounts.length === 0) return 0
+    const client = await this.#connectAtLeisure()
+    try {
+      const column = <T>(read: (account: OpeningAccount) => T): T[] => accounts.map(read)
+      const { rowCount } = await client.query(
+        `insert into stepgate.accounts (id, issuer, subject, iban, name, currency, opening_balance, balance)
+         select id, $1, subject, iban, name, currency, balance, balance
+         from unnest($2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], $7::bigint[])
+           as opening (id, subject, iban, name, currency, balance)
+         on conflict (iban) do nothing`,
+        [
+          issuer,
+          column(() => randomUUID()),
+          column(({ subject }) => subject),
+          column(({ iban }) => iban),
+          column(({ name }) => name),
+          column(({ currency }) => currency),
+          column(({ balanceMinorUnits }) => balanceMinorUnits),
+        ],
+      )
+      return rowCount as number
+    } catch (error) {
+      throw explainReading(error)
+    } finally {
+      await client.end()
+    }
+  }
+
+  /** Skips what another replica is forgetting, so that none waits for another. */
+  async prune(nowMs: number): Promise<number> {
+    const tables = ['spent_tokens', 'idempotency_records']
+    let pruned = 0
+    for (const table of tables) {
+      const { rowCount } = await this.#query({
+        name: `prune_${table}`,
+        text: `delete from stepgate.${table} where ctid = any (array(
+          select ctid from stepgate.${table} where remember_until_ms <= $1
+          order by remember_until_ms limit ${pruneBatchSize} for update skip locked))`,
+        values: [nowMs],
+      })
+      pruned += rowCount as number
+    }
+    return pruned
+  }
+
+  async isReachable(): Promise<boolean> {
+    return this.#query({ name: 'is_reachable', text: 'select 1' }).then(
+      () => true,
+      () => false,
+    )
+  }
+
+  /** Lets go of the database within a second, even when it does not answer. */
+  async close(): Promise<void> {
+    if (this.#isClosed) return
+    this.#isClosed = true
+    await Promise.race([this.#pool.end(), delay(closeTimeoutMs, undefined, { ref: false })])
+  }
+
+  async #read<Row extends QueryResultRow>(name: string, text: string, values: unknown[]): Promise<Row[]> {
+    return (await this.#query<Row>({ name, text, values })).rows
+  }
+
+  async #query<Row extends QueryResultRow>(query: QueryConfig): Promise<QueryResult<Row>> {
+    const client = await this.#connect()
+    try {
+      const result = await client.query<Row>(query)
+      client.release()
+      return result
+    } catch (error) {
+      const explained = explainReading(error)
+      client.release(explained instanceof LedgerUnavailable)
+      throw explained
+    }
+  }
+
+  async #connect(): Promise<PoolClient> {
+    if (!this.#isPrepared) throw new LedgerUnavailable('the database is not prepared yet')
+    if (this.#pool.waitingCount >= maxWaiting) throw new LedgerUnavailable('too many requests wait for a connection')
+    try {
+      return await this.#pool.connect()
+    } catch (error) {
+      throw explainReading(error)
+    }
+  }
+
+  async #connectAtLeisure(): Promise<Client> {
+    try {
+      return await connectClient(this.#options.url)
+    } catch (error) {
+      throw explainReading(error)
+    }
+  }
+
+  async #prepare(): Promise<void> {
+    try {
+      const client = await connectClient(this.#options.url)
+      try {
+        await migrate(client)
+      } finally {
+        await client.end()
+      }
+      await this.#options.whenPrepared?.(this)
+      this.#isPrepared = true
+    } catch (error) {
+      throw explainPreparing(error)
+    }
+  }
+
+  async #prepareUntilDone(attempt: Promise<void>): Promise<void> {
+    for (let latest = attempt; ; latest = this.#prepare()) {
+      try {
+        return await latest
+      } catch (error) {
+        this.#options.onFault?.(error)
+      }
+      await delay(retryMs, undefined, { ref: false })
+      if (this.#isClosed) return
+    }
+  }
+}
