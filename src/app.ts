@@ -112,7 +112,11 @@ export async function buildApp(
   await app.register(openapi)
 
   await app.register(metadataRoutes, { publicUrl, issuer: config.ISSUER, scopes: ['read:accounts', 'transfer:funds'] })
-  await app.register(healthRoutes, { keysState: () => keySource.state, ledger })
+  await app.register(healthRoutes, {
+    keysState: () => keySource.state,
+    ledger,
+    replayStoreReachable: () => replayStore.isReachable,
+  })
   await app.register(problemRoutes)
   await app.register(accountRoutes, { ledger })
   await app.register(transferRoutes, { ledger, clock, leewaySeconds })

@@ -18,9 +18,9 @@ function variable<T>(expected: string, parse: (text: string) => T | undefined) {
   })
 }
 
-/** Values are cut and escaped, and one that holds user information is not shown at all. */
+/** Values are cut and escaped, and one that may hold a password is not shown at all. */
 function quote(text: string): string {
-  return text.includes('@') ? '(not shown)' : JSON.stringify(text.length > 100 ? `${text.slice(0, 100)}…` : text)
+  return /@|password/i.test(text) ? '(not shown)' : JSON.stringify(text.length > 100 ? `${text.slice(0, 100)}…` : text)
 }
 
 const integer = (least: number, most: number) =>
@@ -58,6 +58,20 @@ function parseIssuerUrl(text: string): string | undefined {
 function parseKeysUrl(text: string): string | undefined {
   const url = parseUrl(text)
   return url && isTrustworthyUrl(url) && !/[#@]/.test(text) ? text : undefined
+}
+
+function parseDatabaseUrl(text: string): string | undefined {
+  const url = parseUrl(text)
+  return url && /^postgres(?:ql)?:$/.test(url.protocol) && url.hostname !== '' && url.pathname.length > 1
+    ? text
+    : undefined
+}
+
+function parseRedisUrl(text: string): string | undefined {
+  const url = parseUrl(text)
+  return url && /^rediss?:$/.test(url.protocol) && url.hostname !== '' && /^\/?\d*$/.test(url.pathname)
+    ? text
+    : undefined
 }
 
 const accountsFile = z.string().transform((path, context) => {
@@ -117,8 +131,11 @@ const environmentSchema = z
     STEP_UP_MAX_AGE: integer(0, 31_536_000).optional(),
     SINGLE_USE_MAX_LIFETIME: integer(1, 86_400).default(600),
     REPLAY_CACHE_SIZE: integer(1, 10_000_000).default(100_000),
-    REDIS_URL: later,
-    DATABASE_URL: later,
+    REDIS_URL: variable('redis:// or rediss:// with a host, such as redis://127.0.0.1:6379', parseRedisUrl).optional(),
+    DATABASE_URL: variable(
+      'postgres:// with host and database, such as postgres://stepgate@127.0.0.1/stepgate',
+      parseDatabaseUrl,
+    ).optional(),
     DATA_DIR: z.string().default('./data'),
     ACCOUNTS_FILE: accountsFile.default([]),
     CORS_ORIGINS: listOf('exact origins such as https://bank.example.com ("*" is refused)', parseOrigin).default([]),

@@ -2,9 +2,8 @@ import { buildApp } from './app.js'
 import type { Config } from './config.js'
 import { systemClock } from './core/clock.js'
 import { JwksKeySource } from './keys/key-source.js'
-import type { Ledger } from './ledger/ledger.js'
 import { startPruning } from './ledger/pruning.js'
-import { LruReplayStore } from './replay/lru-replay-store.js'
+import { openLedger, openRings, type Report } from './open-parts.js'
 
 /** After this long, connections that are still busy are cut, so that the process ends in time. */
 const cutConnectionsMs = 8000
@@ -13,18 +12,29 @@ const sweepIntervalMs = 50
 export interface ServeOptions {
   config: Config
   warnings: readonly string[]
-  ledger: Ledger
   /** Whether this process answers on the admin port itself; a worker leaves that to its primary. */
   adminListener: boolean
+  /** How the parts that hold state are opened; whoever serves with others, such as tests that inject faults, wraps these. */
+  open?: { ledger: typeof openLedger; rings: typeof openRings }
 }
 
 /**
  * Starts one serving process. Resolves, once it listens, to the function that closes it: finishes what is under way, then
  * lets go of everything.
  */
-export async function serve({ config, warnings, ledger, adminListener }: ServeOptions): Promise<() => Promise<void>> {
+export async function serve({
+  config,
+  warnings,
+  adminListener,
+  open = { ledger: openLedger, rings: openRings },
+}: ServeOptions): Promise<() => Promise<void>> {
   const clock = systemClock
-  const replayStore = new LruReplayStore({ maxEntries: config.REPLAY_CACHE_SIZE, clock, whenFull: 'forget' })
+  const untold: Parameters<Report>[] = []
+  // Until there is a log, what parts report is kept.
+  let report: Report = (...parameters) => void untold.push(parameters)
+  const ledger = await open.ledger(config, (...parameters) => report(...parameters))
+  const rings = await open.rings(config, clock, (...parameters) => report(...parameters))
+  const { replayStore } = rings
   let issuerDown = false
   const keySource = new JwksKeySource({
     issuer: config.ISSUER,
@@ -41,6 +51,8 @@ export async function serve({ config, warnings, ledger, adminListener }: ServeOp
   })
   const app = await buildApp(config, { clock, keySource, ledger, replayStore })
   keySource.start()
+  report = (level, message, fault) => app.log[level]({ err: fault }, message)
+  for (const parameters of untold) report(...parameters)
   for (const warning of warnings) app.log.warn(warning)
 
   // Loaded only on demand: most processes have no admin port, and metrics cost memory and start-up time.
@@ -48,7 +60,11 @@ export async function serve({ config, warnings, ledger, adminListener }: ServeOp
   if (operations !== undefined) {
     await app.register(operations.default, {
       gauges: {
-        stepgate_replay_cache_entries: { help: 'Used tokens in this process.', read: () => replayStore.size },
+        stepgate_replay_cache_entries: { help: 'Used tokens in this process.', read: rings.size },
+        stepgate_replay_rings_reachable: {
+          help: '1 while every replay ring answers.',
+          read: () => Number(replayStore.isReachable),
+        },
         stepgate_keys_usable: {
           help: '1 while tokens can be verified.',
           read: () => Number(keySource.state !== 'none'),
@@ -65,7 +81,8 @@ export async function serve({ config, warnings, ledger, adminListener }: ServeOp
           health: async () => ({
             keys: keySource.state,
             ledger: (await ledger.isReachable()) ? 'reachable' : 'unreachable',
-            replayCache: { entries: replayStore.size, maxEntries: config.REPLAY_CACHE_SIZE },
+            replayCache: { entries: rings.size(), maxEntries: config.REPLAY_CACHE_SIZE },
+            replayRings: replayStore.isReachable ? 'reachable' : 'unreachable',
             uptimeSeconds: Math.round(process.uptime()),
           }),
         })
@@ -81,6 +98,7 @@ export async function serve({ config, warnings, ledger, adminListener }: ServeOp
     await app.close()
     clearInterval(sweep)
     clearTimeout(cut)
+    rings.close()
     await ledger.close()
   }
 }

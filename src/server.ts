@@ -2,8 +2,9 @@ import cluster, { type Worker } from 'node:cluster'
 import closeWithGrace from 'close-with-grace'
 import { type Config, readConfig } from './config.js'
 import { LedgerUnavailable } from './ledger/ledger.js'
+import { UnusableDatabase } from './ledger/postgres/faults.js'
 import { UnusableDataFolder } from './ledger/sqlite/connection.js'
-import { SqliteLedger } from './ledger/sqlite/sqlite-ledger.js'
+import { openLedger } from './open-parts.js'
 import { serve } from './serve.js'
 import { readMessage, startWorkers, WorkerFault, type WorkerMessage } from './workers.js'
 
@@ -25,15 +26,16 @@ async function main(): Promise<void> {
 
 async function start(config: Config, warnings: readonly string[]): Promise<void> {
   if (cluster.worker !== undefined) return work(cluster.worker, config, warnings)
-  const ledger = await SqliteLedger.open(config.DATA_DIR)
-  await ledger.openAccounts(config.ISSUER, config.ACCOUNTS_FILE)
   if (config.WORKERS === 1) {
-    closeGracefully(await serve({ config, warnings, ledger, adminListener: true }))
+    closeGracefully(await serve({ config, warnings, adminListener: true }))
   } else {
-    // The primary has shown that the folder is sound; each worker opens it for itself.
-    await ledger.close()
+    // The primary shows that the ledger is sound and opens the accounts, as soon as it can; each worker opens it for itself.
+    const ledger = await openLedger(config, () => undefined)
     const workers = startWorkers(config)
-    closeGracefully(workers.close)
+    closeGracefully(async () => {
+      await workers.close()
+      await ledger.close()
+    })
     await workers.started.catch(async (error) => {
       await workers.close()
       throw error
@@ -50,8 +52,7 @@ async function work(worker: Worker, config: Config, warnings: readonly string[])
     process.on('message', (message) => readMessage(message)?.stepgate === 'close' && resolve())
     process.once('disconnect', resolve)
   })
-  const ledger = await SqliteLedger.open(config.DATA_DIR)
-  const close = await serve({ config, warnings: worker.id === 1 ? warnings : [], ledger, adminListener: false })
+  const close = await serve({ config, warnings: worker.id === 1 ? warnings : [], adminListener: false })
   const grace = closeGracefully(close, signals)
   await told
   grace.close()
@@ -89,6 +90,7 @@ function describeStartFault(
 ): readonly string[] | undefined {
   const { code, syscall = '', port } = error
   if (error instanceof WorkerFault) return error.faults
+  if (error instanceof UnusableDatabase) return [`DATABASE_URL: ${error.message}`]
   if (error instanceof UnusableDataFolder || error instanceof LedgerUnavailable) return [`DATA_DIR: ${error.message}`]
   if (code === 'EADDRNOTAVAIL' || syscall === 'getaddrinfo') return [`HOST: cannot be listened on (${code})`]
   if (syscall !== 'listen' && syscall !== 'bind') return undefined

@@ -143,8 +143,22 @@ t.test('each bad value gives one line that names what was given and what is expe
     WORKERS: [...notANumber, '0', '65'],
     LOG_LEVEL: ['INFO', 'verbose'],
     JWKS_MAX_STALE: ['86400'],
-    REDIS_URL: ['redis://localhost'],
-    DATABASE_URL: ['postgres://localhost/x'],
+    REDIS_URL: [
+      'localhost:6379',
+      'http://cache',
+      'redis://',
+      'redis://cache/name',
+      'redis://:secret@/0',
+      'redis://a b',
+    ],
+    DATABASE_URL: [
+      'db',
+      'mysql://db/bank',
+      'postgres://db',
+      'postgres://db/',
+      'postgres:///bank',
+      'postgres://x:secret@db',
+    ],
     ACCOUNTS_FILE: ['/no/such/file'],
   }
   for (const [name, values] of Object.entries(cases)) {
@@ -165,8 +179,6 @@ t.test('each bad value gives one line that names what was given and what is expe
 t.test('what this version does not have says so', async (t) => {
   const later = {
     JWKS_MAX_STALE: '1',
-    REDIS_URL: 'redis://:secret@cache',
-    DATABASE_URL: 'postgres://bank:secret@db/bank',
     DPOP: 'accept',
     DPOP_NONCE: 'on',
     TRANSACTION_BINDING: 'accept',
@@ -178,6 +190,20 @@ t.test('what this version does not have says so', async (t) => {
     Object.keys(later).toSorted(),
   )
   for (const fault of faults) t.match(fault, 'not available in this version')
+})
+
+t.test('PostgreSQL and Redis are named by their URLs, with TLS or without', async (t) => {
+  for (const REDIS_URL of ['redis://cache', 'rediss://user:secret@cache.example:6380/1', 'redis://[::1]:6379']) {
+    t.equal(read({ REDIS_URL }).REDIS_URL, REDIS_URL)
+  }
+  for (const DATABASE_URL of [
+    'postgres://db/bank',
+    'postgresql://user:secret@db.example:5433/bank?sslmode=verify-full',
+  ]) {
+    t.equal(read({ DATABASE_URL }).DATABASE_URL, DATABASE_URL)
+  }
+  const faults = faultsOf({ ...required, REDIS_URL: 'rediss:/:secret@', DATABASE_URL: 'postgres://db?password=secret' })
+  t.equal(faults.length, 2)
   t.notMatch(faults.join(), 'secret')
 })
 

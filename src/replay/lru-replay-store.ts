@@ -20,6 +20,7 @@ const purgeIntervalMs = 100
  * or of the time before it started. Expiry is kept here rather than by lru-cache, whose ttl misreads a clock at 0.
  */
 export class LruReplayStore implements ReplayStore {
+  readonly isReachable = true
   readonly #expiryByKey: LRUCache<string, number>
   readonly #options: LruReplayStoreOptions
   #nextPurgeMs = Number.NEGATIVE_INFINITY

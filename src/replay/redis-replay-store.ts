@@ -47,7 +47,6 @@ export class RedisReplayStore implements ReplayStore {
     if (client.status === 'ready') void this.#inspect()
   }
 
-  /** Whether claims are made there at the moment. */
   get isReachable(): boolean {
     return this.#inspected && this.#fault === undefined
   }

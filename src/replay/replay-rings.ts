@@ -26,6 +26,10 @@ export class ReplayRings implements ReplayStore {
     return this.#shared.retention
   }
 
+  get isReachable(): boolean {
+    return this.#local.isReachable && this.#shared.isReachable
+  }
+
   async consume(claim: Claim): Promise<ReplayOutcome> {
     if ((await this.#local.consume(claim)) === 'replayed') return 'replayed'
     return this.#shared.consume(claim)

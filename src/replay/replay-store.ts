@@ -8,6 +8,8 @@ export interface ReplayStore {
    * key stays for as long as the process does. `shared`: every live key outlives the process and is known to all replicas.
    */
   readonly retention: 'forgets' | 'process' | 'shared'
+  /** Whether claims are made at the moment; for health checks. */
+  readonly isReachable: boolean
   /** Claims a key. Does not throw. */
   consume(claim: Claim): Promise<ReplayOutcome>
   /**

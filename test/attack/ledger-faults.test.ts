@@ -166,7 +166,12 @@ for (const outcome of ['full', 'unreachable'] as const) {
   t.test(
     `a replay store that is ${outcome}: transfers go on, because the ledger decides, and tokens work once`,
     async (t) => {
-      const replayStore = { retention: 'shared', consume: async () => outcome, release: async () => undefined } as const
+      const replayStore = {
+        retention: 'shared',
+        isReachable: false,
+        consume: async () => outcome,
+        release: async () => undefined,
+      } as const
       const api = await startTestApi(t, { issuer, replayStore })
       const before = await bobOf(api)
       const token = api.tokens.transfer()

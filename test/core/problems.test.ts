@@ -47,7 +47,7 @@ t.test('every problem of the table', async (t) => {
     )
     t.notMatch(title, /[^\x20-\x7e]|\.$/, `${name}: the title is plain`)
     t.match(remedy, /\.$/, `${name}: the remedy is a sentence`)
-    t.equal(retryAfterSeconds !== undefined, status === 503 || status === 429, `${name}: Retry-After`)
+    t.equal(retryAfterSeconds !== undefined, [409, 429, 503].includes(status), `${name}: Retry-After`)
     if (status === 401) t.not(challenge, 'none', `${name}: RFC 9110 §15.5.2: a 401 has a challenge`)
     if (error === undefined) t.ok(challenge === 'none' || name === 'missing-token', `${name}: a challenge has an error`)
     else t.not(challenge, 'none', `${name}: an OAuth error stands in a challenge`)

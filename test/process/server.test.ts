@@ -8,6 +8,7 @@ import t from 'tap'
 import { readConfig } from '#src/config.js'
 import { type Ledger, LedgerUnavailable } from '#src/ledger/ledger.js'
 import { SqliteLedger } from '#src/ledger/sqlite/sqlite-ledger.js'
+import { openRings } from '#src/open-parts.js'
 import { serve } from '#src/serve.js'
 import { beginTransfer, refusesConnections } from '../helpers/half-request.js'
 import { interceptTimers } from '../helpers/intercepted-timers.js'
@@ -191,19 +192,20 @@ t.test('what fails behind a serving process is told and survived', async (t) => 
   const ledger = await SqliteLedger.open(config.DATA_DIR)
   let failing = true
   const prunings: Promise<number>[] = []
+  const flaky = Object.assign(Object.create(ledger) as Ledger, {
+    isReachable: async () => !failing,
+    close: () => ledger.close(),
+    prune: (nowMs: number) => {
+      const pruning = failing ? Promise.reject(new LedgerUnavailable('busy')) : ledger.prune(nowMs)
+      prunings.push(pruning)
+      return pruning
+    },
+  })
   const close = await serve({
     config,
     warnings: [],
     adminListener: true,
-    ledger: Object.assign(Object.create(ledger) as Ledger, {
-      isReachable: async () => !failing,
-      close: () => ledger.close(),
-      prune: (nowMs: number) => {
-        const pruning = failing ? Promise.reject(new LedgerUnavailable('busy')) : ledger.prune(nowMs)
-        prunings.push(pruning)
-        return pruning
-      },
-    }),
+    open: { rings: openRings, ledger: async () => flaky },
   })
   const health = async () => (await (await fetch(`http://127.0.0.1:${config.ADMIN_PORT}/health`)).json()) as object
   const pruneNow = async (): Promise<PromiseSettledResult<number>[]> => {

@@ -24,8 +24,8 @@ export interface PostgresLedgerOptions {
   url: string
   /** Runs once, after the schema is there and before anything else is served: such as opening the first accounts. */
   whenPrepared?: (ledger: PostgresLedger) => Promise<unknown>
-  /** Told what kept the database from being prepared; it is tried again every second. */
-  onFault?: (fault: unknown) => void
+  /** Told what keeps the database from being prepared, which is tried every second, and without a fault once it is. */
+  onChange?: (fault: unknown) => void
 }
 
 const maxWaiting = 1000
@@ -254,14 +254,17 @@ export class PostgresLedger implements Ledger {
   }
 
   async #prepareUntilDone(attempt: Promise<void>): Promise<void> {
-    for (let latest = attempt; ; latest = this.#prepare()) {
+    let told = false
+    for (let latest = attempt; !this.#isClosed; latest = this.#prepare()) {
       try {
-        return await latest
+        await latest
+        if (told) this.#options.onChange?.(undefined)
+        return
       } catch (error) {
-        this.#options.onFault?.(error)
+        if (!told) this.#options.onChange?.(error)
+        told = true
       }
       await delay(retryMs, undefined, { ref: false })
-      if (this.#isClosed) return
     }
   }
 }

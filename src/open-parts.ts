@@ -1,0 +1,62 @@
+import type { Config } from './config.js'
+import type { Clock } from './core/clock.js'
+import type { Ledger } from './ledger/ledger.js'
+import { SqliteLedger } from './ledger/sqlite/sqlite-ledger.js'
+import { LruReplayStore } from './replay/lru-replay-store.js'
+import { ReplayRings } from './replay/replay-rings.js'
+import type { ReplayStore } from './replay/replay-store.js'
+
+/** How parts tell the operator what goes wrong with them, and when it is over. */
+export type Report = (level: 'warn' | 'info', message: string, fault?: unknown) => void
+
+/**
+ * Opens the ledger that the configuration names, with the accounts of `ACCOUNTS_FILE`. Throws when the operator must act;
+ * resolves while PostgreSQL is merely out of reach. Its driver is loaded on demand, as most processes use only SQLite's.
+ */
+export async function openLedger(config: Config, report: Report): Promise<Ledger> {
+  const openAccounts = (ledger: Ledger) => ledger.openAccounts(config.ISSUER, config.ACCOUNTS_FILE)
+  if (config.DATABASE_URL === undefined) {
+    const ledger = await SqliteLedger.open(config.DATA_DIR)
+    await openAccounts(ledger)
+    return ledger
+  }
+  const { PostgresLedger } = await import('./ledger/postgres/postgres-ledger.js')
+  return PostgresLedger.open({
+    url: config.DATABASE_URL,
+    whenPrepared: openAccounts,
+    onChange: (fault) =>
+      fault === undefined
+        ? report('info', 'PostgreSQL is prepared')
+        : report('warn', 'PostgreSQL cannot be prepared yet', fault),
+  })
+}
+
+/** The rings in front of the ledger. */
+export interface Rings {
+  replayStore: ReplayStore
+  /** How many used tokens this process remembers. */
+  size: () => number
+  close: () => void
+}
+
+/** Opens the rings that the configuration names: this process's memory and, with `REDIS_URL`, the one that replicas share. */
+export async function openRings(config: Config, clock: Clock, report: Report): Promise<Rings> {
+  const local = new LruReplayStore({ maxEntries: config.REPLAY_CACHE_SIZE, clock, whenFull: 'forget' })
+  const size = () => local.size
+  if (config.REDIS_URL === undefined) return { replayStore: local, size, close: () => undefined }
+  const [{ openRedisClient }, { RedisReplayStore }] = await Promise.all([
+    import('./replay/redis-client.js'),
+    import('./replay/redis-replay-store.js'),
+  ])
+  const client = await openRedisClient(config.REDIS_URL)
+  const shared = new RedisReplayStore({
+    client,
+    clock,
+    onChange: (fault) =>
+      fault === undefined
+        ? report('info', 'Redis answers again')
+        : report('warn', 'Redis is out of reach: the ledger alone makes tokens single-use', fault),
+    onWarning: (warning) => report('warn', `Redis: ${warning}`),
+  })
+  return { replayStore: new ReplayRings({ local, shared }), size, close: () => client.disconnect() }
+}
