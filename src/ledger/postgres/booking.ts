@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto'
 import type { QueryConfig } from 'pg'
 import {
   type BookingOutcome,
@@ -7,53 +8,59 @@ import {
   type TransferOrder,
 } from '../ledger.js'
 
-/** What `stepgate.book_transfer_1` answers. */
+/** What `stepgate.book_transfers_1` answers about one order. */
 export interface BookingRow {
-  outcome: 'decided' | 'repeated' | 'token-spent' | 'key-reused' | 'key-in-use'
-  token_spent: boolean | null
+  /** Which of the orders, from 0. */
+  number: number
+  outcome: 'decided' | 'repeated' | 'token-spent' | 'key-reused'
+  token_spent: boolean
   reason: DeclineReason | null
-  decided_request_id: string | null
+  decided_request_id: string
   booked_id: string | null
 }
 
-/** The one statement of an order. Named, so that each connection parses it once. */
-export function bookingQuery(order: TransferOrder, transferId: string): QueryConfig {
-  const { owner, token, idempotency, requestId, nowMs, instruction } = order
+/** The one statement that books a group of orders. Named, so that each connection parses it once. */
+export function bookingQuery(orders: readonly TransferOrder[], lockTimeoutMs: number): QueryConfig {
   return {
-    name: 'book_transfer',
-    text: `select * from stepgate.book_transfer_1(
-      $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)`,
-    values: [
-      owner.issuer,
-      owner.subject,
-      token.issuer,
-      token.jwtId,
-      token.rememberUntilMs,
-      idempotency?.key,
-      idempotency?.requestDigest,
-      nowMs + idempotencyRetentionMs,
-      requestId,
-      nowMs,
-      transferId,
-      instruction.debtorIban,
-      instruction.creditorIban,
-      instruction.creditorName,
-      instruction.currency,
-      instruction.amount,
-      instruction.amountMinorUnits,
-      instruction.remittanceInformation,
-    ],
+    name: 'book_transfers',
+    text: 'select * from stepgate.book_transfers_1($1, $2)',
+    values: [JSON.stringify(orders.map(toRecord)), lockTimeoutMs],
   }
 }
 
-/** Reads the answer. A transfer that was booked before is passed in, since the answer holds only its id. */
-export function toOutcome(row: BookingRow, order: TransferOrder, bookedBefore?: Transfer): BookingOutcome {
-  const tokenSpent = row.token_spent === true
-  if (row.outcome === 'token-spent' || row.outcome === 'key-in-use') return { kind: row.outcome }
-  if (row.outcome === 'key-reused') return { kind: 'key-reused', tokenSpent }
-  const repeated = row.outcome === 'repeated'
-  if (row.reason !== null) {
-    const decision = { kind: 'declined', reason: row.reason, requestId: row.decided_request_id as string } as const
+/** An order as the function reads it. What is undefined is left out, and null there. */
+function toRecord({ owner, token, idempotency, requestId, nowMs, instruction }: TransferOrder, number: number): object {
+  return {
+    number,
+    issuer: owner.issuer,
+    subject: owner.subject,
+    token_issuer: token.issuer,
+    jti: token.jwtId,
+    token_until_ms: token.rememberUntilMs,
+    key: idempotency?.key,
+    digest: idempotency?.requestDigest.toString('hex'),
+    key_until_ms: nowMs + idempotencyRetentionMs,
+    request_id: requestId,
+    now_ms: nowMs,
+    transfer_id: randomUUID(),
+    debtor_iban: instruction.debtorIban,
+    creditor_iban: instruction.creditorIban,
+    creditor_name: instruction.creditorName,
+    currency: instruction.currency,
+    amount: instruction.amount,
+    amount_minor: String(instruction.amountMinorUnits),
+    remittance: instruction.remittanceInformation,
+  }
+}
+
+/** Reads the answer about one order. A transfer that was booked before is passed in, since the answer holds only its id. */
+export function toOutcome(row: BookingRow, order: TransferOrder, bookedBefore: Transfer | undefined): BookingOutcome {
+  const { outcome, reason, token_spent: tokenSpent } = row
+  if (outcome === 'token-spent') return { kind: outcome }
+  if (outcome === 'key-reused') return { kind: outcome, tokenSpent }
+  const repeated = outcome === 'repeated'
+  if (reason !== null) {
+    const decision = { kind: 'declined', reason, requestId: row.decided_request_id } as const
     return { kind: 'decided', decision, repeated, tokenSpent }
   }
   const transfer = bookedBefore ?? asBooked(order, row.booked_id as string)

@@ -11,15 +11,29 @@ function sqlState(error: unknown): string | undefined {
   return typeof severity === 'string' ? String(code) : undefined
 }
 
-/**
- * Turns what went wrong after a booking was sent into what is known about it. A statement that the server refused was rolled
- * back. When the connection or the server broke instead, the commit may have happened.
- */
-export function explainBooking(error: unknown): unknown {
+/** What is known after a group of orders failed. */
+export interface BookingFault {
+  fault: unknown
+  /** The server refused the statement, so it was rolled back and the connection is sound. Otherwise it may have committed. */
+  isRefused: boolean
+  /** One order may be to blame, or a lock that one of them waited for: the others would pass without it. */
+  mayPassAlone: boolean
+}
+
+/** Turns what went wrong after orders were sent into what is known about them. */
+export function explainBooking(error: unknown): BookingFault {
   const state = sqlState(error)
-  if (state === undefined || !isStatementError(state, error))
-    return new OutcomeUnknown('the connection to PostgreSQL broke while a transfer was booked', { cause: error })
-  return isUnavailability(state) ? new LedgerUnavailable('PostgreSQL could not book', { cause: error }) : error
+  if (state === undefined || !isStatementError(state, error)) {
+    const fault = new OutcomeUnknown('the connection to PostgreSQL broke while transfers were booked', { cause: error })
+    return { fault, isRefused: false, mayPassAlone: false }
+  }
+  const fault = isUnavailability(state) ? new LedgerUnavailable('PostgreSQL could not book', { cause: error }) : error
+  return { fault, isRefused: true, mayPassAlone: /^(?:2[0-9A-F]|40|55P03|SG)/.test(state) && state !== '25006' }
+}
+
+/** Whether a fault says that an idempotency key is held by a request that is still running. */
+export function isKeyInUse(fault: unknown): boolean {
+  return (fault as { code?: unknown }).code === 'SG001'
 }
 
 /** Turns what went wrong while reading or connecting into `LedgerUnavailable`, unless the statement itself was wrong. */
@@ -32,7 +46,7 @@ export function explainReading(error: unknown): unknown {
 
 /** Whether only the statement failed and the server lives on. The severity is compared too, but it can be translated. */
 function isStatementError(state: string, error: unknown): boolean {
-  return (error as { severity?: unknown }).severity === 'ERROR' || /^(?:2[0-9A-F]|40|42|55|57014)/.test(state)
+  return (error as { severity?: unknown }).severity === 'ERROR' || /^(?:2[0-9A-F]|40|42|55|57014|SG)/.test(state)
 }
 
 /** Whether the same order may succeed later: conflict, shortage, lock or statement timeout, read-only standby, fault of the server. */

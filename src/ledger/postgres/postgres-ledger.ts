@@ -8,15 +8,15 @@ import {
   type BookingOutcome,
   type Ledger,
   LedgerUnavailable,
-  OutcomeUnknown,
   type Owner,
   type Transfer,
   type TransferOrder,
 } from '../ledger.js'
 import { type AccountRow, type EntryRow, type TransferRow, toAccount, toEntry, toTransfer } from '../rows.js'
-import { type BookingRow, bookingQuery, toOutcome } from './booking.js'
+import { toOutcome } from './booking.js'
 import { connectClient, openPool } from './connections.js'
-import { explainBooking, explainPreparing, explainReading, UnusableDatabase } from './faults.js'
+import { explainPreparing, explainReading, UnusableDatabase } from './faults.js'
+import { GroupBooking } from './group-booking.js'
 import { migrate } from './migrate.js'
 
 export interface PostgresLedgerOptions {
@@ -37,12 +37,13 @@ const pruneBatchSize = 500
 const uuid = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
 
 /**
- * The ledger in PostgreSQL, 15 or newer, for any number of replicas. A booking is one statement. Answers within two seconds:
- * with `LedgerUnavailable` while the server is out of reach or busy, and works again by itself when it is back.
+ * The ledger in PostgreSQL, 15 or newer, for any number of replicas. Bookings that arrive together are one statement. Answers
+ * within two seconds: with `LedgerUnavailable` while the server is out of reach or busy, and works again by itself when it is back.
  */
 export class PostgresLedger implements Ledger {
   readonly #pool: Pool
   readonly #options: PostgresLedgerOptions
+  readonly #bookings = new GroupBooking(() => this.#connect())
   #isPrepared = false
   #isClosed = false
 
@@ -127,18 +128,8 @@ export class PostgresLedger implements Ledger {
   }
 
   async book(order: TransferOrder): Promise<BookingOutcome> {
-    const client = await this.#connect()
-    let row: BookingRow
-    try {
-      const { rows } = await client.query<BookingRow>(bookingQuery(order, randomUUID()))
-      row = rows[0] as BookingRow
-    } catch (error) {
-      const explained = explainBooking(error)
-      // A connection whose statement was merely refused is sound; any other is thrown away.
-      client.release(explained instanceof OutcomeUnknown)
-      throw explained
-    }
-    client.release()
+    const row = await this.#bookings.submit(order)
+    if (row === 'key-in-use') return { kind: row }
     const isStored = row.outcome === 'repeated' && row.booked_id !== null
     return toOutcome(row, order, isStored ? await this.transfer(order.owner, row.booked_id as string) : undefined)
   }
