@@ -5,6 +5,7 @@ const acquireTimeoutMs = 500
 const lockTimeoutMs = 1000
 const statementTimeoutMs = 1300
 /** For a migration, which may have much to do. */
+const leisureConnectTimeoutMs = 3000
 const leisureTimeoutMs = 600_000
 /** After the server's own timeout, so that only a server that is frozen or cut off is given up without an answer. */
 const answerTimeoutMs = 1500
@@ -12,12 +13,7 @@ const poolSize = 10
 const int8 = 20
 
 function baseConfig(url: string): ClientConfig {
-  return {
-    connectionString: url,
-    application_name: 'stepgate',
-    keepAlive: true,
-    connectionTimeoutMillis: acquireTimeoutMs,
-  }
+  return { connectionString: url, application_name: 'stepgate', keepAlive: true }
 }
 
 /**
@@ -29,6 +25,7 @@ export async function openPool(url: string): Promise<Pool> {
   return new pg.Pool({
     ...baseConfig(url),
     max: poolSize,
+    connectionTimeoutMillis: acquireTimeoutMs,
     lock_timeout: lockTimeoutMs,
     statement_timeout: statementTimeoutMs,
     query_timeout: answerTimeoutMs,
@@ -41,7 +38,11 @@ export async function openPool(url: string): Promise<Pool> {
 /** A connection for work that may take its time, such as migrations; the caller ends it. */
 export async function connectClient(url: string): Promise<Client> {
   const { default: pg } = await import('pg')
-  const client = new pg.Client({ ...baseConfig(url), query_timeout: leisureTimeoutMs })
+  const client = new pg.Client({
+    ...baseConfig(url),
+    connectionTimeoutMillis: leisureConnectTimeoutMs,
+    query_timeout: leisureTimeoutMs,
+  })
   // Without a listener a connection that breaks between two queries would end the process; the next query reports it.
   client.on('error', () => undefined)
   await client.connect()

@@ -12,7 +12,7 @@ const leastVersion = 150_000
  * error the caller closes the connection, which undoes everything.
  */
 export async function migrate(client: ClientBase, steps: readonly string[] = migrations): Promise<void> {
-  await expectVersion(client)
+  await expectSuitable(client)
   if ((await countApplied(client)) >= steps.length) return
   await client.query('begin')
   await client.query('select pg_advisory_xact_lock($1)', [migrationLock])
@@ -28,9 +28,16 @@ export async function migrate(client: ClientBase, steps: readonly string[] = mig
   await client.query('commit')
 }
 
-async function expectVersion(client: ClientBase): Promise<void> {
-  const { rows } = await client.query("select current_setting('server_version_num')::int as version")
-  if (rows[0].version < leastVersion) throw new UnusableDatabase('PostgreSQL 15 or newer is needed')
+/** Throws unless the server is new enough and a transfer that it acknowledges survives a crash. */
+async function expectSuitable(client: ClientBase): Promise<void> {
+  const setting = (name: string) => `current_setting('${name}') as ${name}`
+  const { rows } = await client.query(
+    `select ${setting('server_version_num')}, ${setting('fsync')}, ${setting('synchronous_commit')}`,
+  )
+  const { server_version_num: version, ...durability } = rows[0] as Record<string, string>
+  if (Number(version) < leastVersion) throw new UnusableDatabase('PostgreSQL 15 or newer is needed')
+  const off = Object.keys(durability).find((name) => durability[name] === 'off')
+  if (off !== undefined) throw new UnusableDatabase(`${off} is off: a transfer that was acknowledged could be lost`)
 }
 
 async function countApplied(client: ClientBase): Promise<number> {
