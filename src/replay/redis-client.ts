@@ -12,8 +12,9 @@ const longestRetryDelayMs = 500
  * @param url `redis://` or, with TLS, `rediss://`
  */
 export async function openRedisClient(url: string): Promise<Redis> {
-  const { Redis } = await import('ioredis')
-  return new Redis(url, {
+  // By its default export: a CommonJS package has no other once it is bundled.
+  const { default: ioredis } = await import('ioredis')
+  return new ioredis.Redis(url, {
     enableOfflineQueue: false,
     maxRetriesPerRequest: 0,
     autoResendUnfulfilledCommands: false,
