@@ -44,9 +44,12 @@ export function explainReading(error: unknown): unknown {
     : error
 }
 
-/** Whether only the statement failed and the server lives on. The severity is compared too, but it can be translated. */
+/**
+ * Whether only the statement failed and the server lives on. The severity is compared too, but it can be translated. Class 28,
+ * a user or password that is refused, is none of a statement: it says that there is no connection.
+ */
 function isStatementError(state: string, error: unknown): boolean {
-  return (error as { severity?: unknown }).severity === 'ERROR' || /^(?:2[0-9A-F]|40|42|55|57014|SG)/.test(state)
+  return (error as { severity?: unknown }).severity === 'ERROR' || /^(?:2[0-79A-F]|40|42|55|57014|SG)/.test(state)
 }
 
 /** Whether the same order may succeed later: conflict, shortage, lock or statement timeout, read-only standby, fault of the server. */
