@@ -246,7 +246,8 @@ export class PostgresLedger implements Ledger {
 
   async #prepareUntilDone(attempt: Promise<void>): Promise<void> {
     let told = false
-    for (let latest = attempt; !this.#isClosed; latest = this.#prepare()) {
+    let latest: Promise<void> | undefined = attempt
+    while (latest !== undefined) {
       try {
         await latest
         if (told) this.#options.onChange?.(undefined)
@@ -256,6 +257,8 @@ export class PostgresLedger implements Ledger {
         told = true
       }
       await delay(retryMs, undefined, { ref: false })
+      // After closing nobody would hear of another attempt's failure.
+      latest = this.#isClosed ? undefined : this.#prepare()
     }
   }
 }
