@@ -63,7 +63,7 @@ t.test('another subject is another subject, and sees nothing', async (t) => {
     'Alice',
     'alice ',
     ' alice',
-    'alice\u0000',
+    'alice\u0001',
     '\u0430lice',
     '1',
     '__proto__',
@@ -79,6 +79,14 @@ t.test('strings have a limit: sub and client_id 255 characters, jti 256', async 
   for (const [claim, limit] of Object.entries({ sub: 255, client_id: 255, jti: 256 })) {
     t.equal((await call('GET', '/accounts', { token: tokens.read({ [claim]: 'x'.repeat(limit) }) })).status, 200, claim)
     await refuseToken(t, api, tokens.sign(strong({ [claim]: 'x'.repeat(limit + 1) })), `${claim} too long`)
+  }
+})
+
+t.test('NUL is refused in every string that is stored, since PostgreSQL cannot store it', async (t) => {
+  for (const claim of ['sub', 'client_id', 'jti']) {
+    for (const text of ['\0', 'a\0', '\0a', 'a\0b']) {
+      await refuseToken(t, api, tokens.sign(strong({ [claim]: text })), `${claim} ${JSON.stringify(text)}`)
+    }
   }
 })
 
