@@ -1,3 +1,4 @@
+import { hash } from 'node:crypto'
 import { LRUCache } from 'lru-cache'
 import type { Clock } from '../core/clock.js'
 import type { Claim, ReplayOutcome, ReplayStore } from './replay-store.js'
@@ -21,13 +22,16 @@ const purgeIntervalMs = 100
  */
 export class LruReplayStore implements ReplayStore {
   readonly isReachable = true
-  readonly #expiryByKey: LRUCache<string, number>
+  /** When each may be forgotten, in ms since the start: for 24 days V8 keeps that in the array, without an object of its own. */
+  readonly #expiryByDigest: LRUCache<string, number>
   readonly #options: LruReplayStoreOptions
+  readonly #startMs: number
   #nextPurgeMs = Number.NEGATIVE_INFINITY
 
   constructor(options: LruReplayStoreOptions) {
     this.#options = options
-    this.#expiryByKey = new LRUCache({ max: options.maxEntries })
+    this.#startMs = options.clock.nowMs()
+    this.#expiryByDigest = new LRUCache({ max: options.maxEntries })
   }
 
   get retention(): 'forgets' | 'process' {
@@ -36,29 +40,39 @@ export class LruReplayStore implements ReplayStore {
 
   /** How many keys are remembered, expired ones that were not yet dropped included. */
   get size(): number {
-    return this.#expiryByKey.size
+    return this.#expiryByDigest.size
   }
 
   async consume({ key, expiresAtMs }: Claim): Promise<ReplayOutcome> {
-    const nowMs = this.#options.clock.nowMs()
-    const knownUntilMs = this.#expiryByKey.peek(key)
+    const nowMs = this.#options.clock.nowMs() - this.#startMs
+    const digest = digestOf(key)
+    const knownUntilMs = this.#expiryByDigest.peek(digest)
     if (knownUntilMs !== undefined && knownUntilMs > nowMs) return 'replayed'
     if (this.#options.whenFull === 'refuse' && knownUntilMs === undefined && !this.#hasRoom(nowMs)) return 'full'
-    this.#expiryByKey.set(key, expiresAtMs)
+    this.#expiryByDigest.set(digest, expiresAtMs - this.#startMs)
     return 'consumed'
   }
 
   async release({ key }: Claim): Promise<void> {
-    this.#expiryByKey.delete(key)
+    this.#expiryByDigest.delete(digestOf(key))
   }
 
   #hasRoom(nowMs: number): boolean {
-    if (this.#expiryByKey.size < this.#options.maxEntries) return true
+    if (this.#expiryByDigest.size < this.#options.maxEntries) return true
     if (nowMs < this.#nextPurgeMs) return false
     this.#nextPurgeMs = nowMs + purgeIntervalMs
-    for (const [key, expiresAtMs] of this.#expiryByKey.entries()) {
-      if (expiresAtMs <= nowMs) this.#expiryByKey.delete(key)
+    for (const [digest, expiryMs] of this.#expiryByDigest.entries()) {
+      if (expiryMs <= nowMs) this.#expiryByDigest.delete(digest)
     }
-    return this.#expiryByKey.size < this.#options.maxEntries
+    return this.#expiryByDigest.size < this.#options.maxEntries
   }
+}
+
+/**
+ * 96 bits of SHA-256, for a quarter of the key's memory. That two of a million tokens share them has a probability below
+ * 10^-17, and the later one would be refused: no token passes twice. V8 copies a slice of up to 12 characters, while a longer
+ * one would keep the whole digest alive.
+ */
+function digestOf(key: string): string {
+  return hash('sha256', key, 'binary').slice(0, 12)
 }
