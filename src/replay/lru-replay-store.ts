@@ -13,8 +13,8 @@ export interface LruReplayStoreOptions {
   whenFull: 'forget' | 'refuse'
 }
 
-/** Looking for expired entries takes time in proportion to their number, so a full store does it at most this often. */
-const purgeIntervalMs = 100
+/** A look takes up to a microsecond, so an attempt on a full store takes so many, and the next attempt goes on from there. */
+const looksPerAttempt = 100
 
 /**
  * The first ring: used tokens in this process's memory. Answers within microseconds and knows nothing of other processes
@@ -26,12 +26,15 @@ export class LruReplayStore implements ReplayStore {
   readonly #expiryByDigest: LRUCache<string, number>
   readonly #options: LruReplayStoreOptions
   readonly #startMs: number
-  #nextPurgeMs = Number.NEGATIVE_INFINITY
+  /** A walk through all entries of a full store, oldest first, and where it rests. */
+  #walk: Iterator<string, void>
+  #next: string | undefined
 
   constructor(options: LruReplayStoreOptions) {
     this.#options = options
     this.#startMs = options.clock.nowMs()
     this.#expiryByDigest = new LRUCache({ max: options.maxEntries })
+    this.#walk = this.#expiryByDigest.rkeys()
   }
 
   get retention(): 'forgets' | 'process' {
@@ -57,14 +60,28 @@ export class LruReplayStore implements ReplayStore {
     this.#expiryByDigest.delete(digestOf(key))
   }
 
+  /** A full store drops one expired entry: mostly the oldest, and otherwise the walk comes to it, a few looks at a time. */
   #hasRoom(nowMs: number): boolean {
-    if (this.#expiryByDigest.size < this.#options.maxEntries) return true
-    if (nowMs < this.#nextPurgeMs) return false
-    this.#nextPurgeMs = nowMs + purgeIntervalMs
-    for (const [digest, expiryMs] of this.#expiryByDigest.entries()) {
-      if (expiryMs <= nowMs) this.#expiryByDigest.delete(digest)
+    const { maxEntries } = this.#options
+    for (let looks = 0; this.size >= maxEntries && looks < looksPerAttempt; looks += 1) {
+      const digest = looks === 0 ? this.#expiryByDigest.rkeys().next().value : this.#walkOn()
+      if (digest !== undefined && this.#isExpired(digest, nowMs)) this.#expiryByDigest.delete(digest)
     }
-    return this.#expiryByDigest.size < this.#options.maxEntries
+    return this.size < maxEntries
+  }
+
+  #isExpired(digest: string, nowMs: number): boolean {
+    const knownUntilMs = this.#expiryByDigest.peek(digest)
+    return knownUntilMs !== undefined && knownUntilMs <= nowMs
+  }
+
+  /** Leaves an entry before it may be dropped, since lru-cache cannot go on from one that is gone. */
+  #walkOn(): string | undefined {
+    const digest = this.#next
+    if (digest === undefined) this.#walk = this.#expiryByDigest.rkeys()
+    const { value, done } = this.#walk.next()
+    this.#next = done ? undefined : value
+    return digest
   }
 }
 

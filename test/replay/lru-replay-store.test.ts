@@ -86,14 +86,32 @@ t.test('when full of live entries', async (t) => {
     t.equal(await store.consume(claim('a', 1000)), 'replayed')
   })
 
-  t.test('expired entries are looked for at most every 100 ms', async (t) => {
-    const { clock, store } = setUp(1, 'refuse')
+  t.test('refuse drops an expired entry as soon as its place is wanted', async (t) => {
+    const { clock, store } = setUp(2, 'refuse')
     await store.consume(claim('a', 50))
-    t.equal(await store.consume(claim('b', 1000)), 'full')
-    clock.advance(99)
-    t.equal(await store.consume(claim('b', 1000)), 'full', 'refusing a little longer is safe')
+    await store.consume(claim('b', 50))
+    t.equal(await store.consume(claim('c', 1000)), 'full')
+    clock.advance(48)
+    t.equal(await store.consume(claim('c', 1000)), 'full')
     clock.advance(1)
-    t.equal(await store.consume(claim('b', 1000)), 'consumed')
+    t.equal(await store.consume(claim('c', 1000)), 'consumed')
+    t.equal(store.size, 2, 'the other waits until its place is wanted')
+  })
+
+  t.test('an expired entry behind many live ones is found within an attempt for every hundred', async (t) => {
+    for (const position of [1, 99, 100, 199, 200, 999]) {
+      const { clock, store } = setUp(1000, 'refuse')
+      for (let n = 0; n < 1000; n += 1) await store.consume(claim(`key ${n}`, n === position ? 50 : 1000))
+      clock.advance(49)
+      let refused = 0
+      while (refused < 100 && (await store.consume(claim('new', 1000))) === 'full') refused += 1
+      t.ok(refused <= 10, `at ${position} after ${refused}`)
+      let replayed = 0
+      for (let n = 0; n < 1000; n += 1) {
+        replayed += Number((await store.consume(claim(`key ${n}`, 1000))) === 'replayed')
+      }
+      t.equal(replayed, 999, 'and no live one is forgotten')
+    }
   })
 
   t.test('a released key makes room', async (t) => {
@@ -105,7 +123,7 @@ t.test('when full of live entries', async (t) => {
   })
 })
 
-t.test('a hundred thousand entries are remembered, each once, and purged together', async (t) => {
+t.test('a hundred thousand entries are remembered, each once, and make room one by one', async (t) => {
   const { clock, store } = setUp(100_000, 'refuse')
   let consumed = 0
   let replayed = 0
@@ -116,30 +134,41 @@ t.test('a hundred thousand entries are remembered, each once, and purged togethe
   t.equal(replayed, 1000)
   t.equal(await store.consume(claim('one more', 2000)), 'full')
   clock.advance(999)
-  t.equal(await store.consume(claim('one more', 2000)), 'consumed')
-  t.equal(store.size, 1)
+  for (let n = 0; n < 100_000; n += 1) consumed += Number((await store.consume(claim(`new ${n}`, 2000))) === 'consumed')
+  t.equal(consumed, 200_000)
+  t.equal(await store.consume(claim('one more', 2000)), 'full')
+  t.equal(store.size, 100_000)
 })
 
-t.test('whatever the order of uses and steps of the clock, no key is consumed twice while it lives', async (t) => {
-  const step = fc.record({
-    key: fc.constantFrom('a', 'b', 'c'),
-    advanceMs: fc.nat(60),
-    lifetimeMs: fc.integer({ min: 1, max: 90 }),
-  })
-  const property = fc.asyncProperty(fc.array(step, { maxLength: 60 }), async (steps) => {
-    const { clock, store } = setUp(2, 'refuse')
-    const liveUntilMs = new Map<string, number>()
-    for (const { key, advanceMs, lifetimeMs } of steps) {
-      clock.advance(advanceMs)
-      const live = (liveUntilMs.get(key) ?? 0) > clock.nowMs()
-      const outcome: ReplayOutcome = await store.consume(claim(key, clock.nowMs() + lifetimeMs))
-      if (live !== (outcome === 'replayed')) return false
-      if (outcome === 'consumed') liveUntilMs.set(key, clock.nowMs() + lifetimeMs)
-    }
-    return store.size <= 2
-  })
-  await t.resolves(fc.assert(property))
-})
+t.test(
+  'whatever the order of uses and steps of the clock, no key is forgotten while it lives, nor kept for longer',
+  async (t) => {
+    const step = fc.record({
+      key: fc.constantFrom('a', 'b', 'c', 'd', 'e', 'f'),
+      isReleased: fc.boolean(),
+      advanceMs: fc.nat(60),
+      lifetimeMs: fc.integer({ min: 1, max: 200 }),
+    })
+    const property = fc.asyncProperty(fc.array(step, { maxLength: 60 }), async (steps) => {
+      const { clock, store } = setUp(4, 'refuse')
+      const liveUntilMs = new Map<string, number>()
+      for (const { key, isReleased, advanceMs, lifetimeMs } of steps) {
+        clock.advance(advanceMs)
+        for (const [other, untilMs] of liveUntilMs) {
+          if (untilMs <= clock.nowMs()) liveUntilMs.delete(other)
+        }
+        const expected = liveUntilMs.has(key) ? 'replayed' : liveUntilMs.size === 4 ? 'full' : 'consumed'
+        const outcome: ReplayOutcome = await store.consume(claim(key, clock.nowMs() + lifetimeMs))
+        if (outcome !== expected) return false
+        if (outcome === 'consumed') liveUntilMs.set(key, clock.nowMs() + lifetimeMs)
+        if (isReleased) await store.release(claim(key))
+        if (isReleased) liveUntilMs.delete(key)
+      }
+      return store.size <= 4
+    })
+    await t.resolves(fc.assert(property, { numRuns: 1000 }))
+  },
+)
 
 t.test('a key is the pair of issuer and jti, and different pairs have different keys', async (t) => {
   t.not(replayKey('a', 'bc'), replayKey('ab', 'c'))
