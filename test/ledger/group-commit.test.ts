@@ -28,11 +28,13 @@ function setUp(t: Test) {
     return connection
   }
   const spend = writer.prepare('insert into spent_tokens values (?, ?, ?)')
-  const group = new GroupCommit(connection, ({ jwtId, also }: { jwtId: string; also?: () => void }) => {
-    spend.run(issuer, jwtId, 1)
-    also?.()
-    return jwtId
-  })
+  const group = new GroupCommit(connection, (orders: readonly { jwtId: string; also?: () => void }[]) =>
+    orders.map(({ jwtId, also }) => {
+      spend.run(issuer, jwtId, 1)
+      also?.()
+      return jwtId
+    }),
+  )
   const commits = () => statements.filter((sql) => sql === 'commit').length
   const spent = () => (reader.prepare('select jti from spent_tokens order by jti').raw().all() as [string][]).flat()
   return { commits, connection, group, spent, writer }

@@ -9,17 +9,9 @@ import {
   type TransferOrder,
 } from '../ledger.js'
 import { type TransferRow, toTransfer } from '../rows.js'
+import { type AccountState, type Books, prepareBooks, tokenKey } from './books.js'
 import { transferColumns } from './columns.js'
 import type { Connection } from './connection.js'
-
-interface AccountRow {
-  id: string
-  issuer: string
-  subject: string
-  currency: string
-  balance: bigint
-  last_entry: bigint
-}
 
 interface IdempotencyRow {
   request_digest: Buffer
@@ -28,90 +20,58 @@ interface IdempotencyRow {
   decline_reason: DeclineReason | null
 }
 
+interface IdempotencyRecord {
+  requestDigest: Buffer
+  decision: TransferDecision
+}
+
 /**
- * The statements of one booking, prepared once. The returned function runs inside the caller's transaction: idempotency
- * record first, then the token, then the money, then the record of what was decided. A decline is written like a booking;
- * only an unexpected error throws.
+ * Prepares the booking of groups of orders. The returned function runs inside the caller's transaction and decides one order
+ * after the other, each seeing what those before it did: idempotency record first, then the token, then the money. Then it
+ * writes what was decided, a decline like a booking. Only an unexpected error throws; the transaction must be undone then.
  */
-export function prepareBooking(connection: Connection): (order: TransferOrder) => BookingOutcome {
+export function prepareBooking(connection: Connection): (orders: readonly TransferOrder[]) => BookingOutcome[] {
+  const { open, save } = prepareBooks(connection)
   const findRecord = connection.prepare(
     'select * from idempotency_records where issuer = ? and subject = ? and key = ? and remember_until_ms > ?',
   )
   const putRecord = connection.prepare('insert or replace into idempotency_records values (?, ?, ?, ?, ?, ?, ?, ?)')
-  const findSpent = connection.prepare('select 1 from spent_tokens where issuer = ? and jti = ?')
-  const spend = connection.prepare('insert into spent_tokens values (?, ?, ?) on conflict do nothing')
-  const findAccount = connection.prepare(
-    'select id, issuer, subject, currency, balance, last_entry from accounts where iban = ?',
-  )
   const findTransfer = connection.prepare(`select ${transferColumns} where transfers.id = ?`)
-  const putTransfer = connection.prepare('insert into transfers values (?, ?, ?, ?, ?, ?, ?, ?)')
-  const putPosting = connection.prepare('insert into postings values (?, ?, ?, ?)')
-  const moveBalance = connection.prepare('update accounts set balance = balance + ?, last_entry = ? where id = ?')
 
-  return function book(order: TransferOrder): BookingOutcome {
-    const repeated = findRepeated(order)
-    if (repeated !== undefined) return repeated
-    const { token } = order
-    if (spend.run(token.issuer, token.jwtId, token.rememberUntilMs).changes === 0) return { kind: 'token-spent' }
-    const decision = decide(order)
-    remember(order, decision)
-    return { kind: 'decided', decision, repeated: false, tokenSpent: true }
+  return function book(orders: readonly TransferOrder[]): BookingOutcome[] {
+    const books = open(orders)
+    const newRecords = new Map<string, IdempotencyRecord>()
+    const decided: [TransferOrder, TransferDecision][] = []
+    const outcomes = orders.map((order): BookingOutcome => {
+      const tokenSpent = books.spentTokens.has(tokenKey(order.token))
+      const record = newRecords.get(recordKey(order)) ?? readRecord(order)
+      if (record !== undefined) return repeat(record, order, tokenSpent)
+      if (tokenSpent) return { kind: 'token-spent' }
+      spend(order, books)
+      const decision = decide(order, books)
+      decided.push([order, decision])
+      if (order.idempotency !== undefined) newRecords.set(recordKey(order), { ...order.idempotency, decision })
+      return { kind: 'decided', decision, repeated: false, tokenSpent: true }
+    })
+    save(books)
+    for (const [order, decision] of decided) writeRecord(order, decision)
+    return outcomes
   }
 
-  function findRepeated({ owner, idempotency, token, nowMs }: TransferOrder): BookingOutcome | undefined {
+  function readRecord({ owner, idempotency, nowMs }: TransferOrder): IdempotencyRecord | undefined {
     if (idempotency === undefined) return undefined
-    const record = findRecord.get(owner.issuer, owner.subject, idempotency.key, nowMs) as IdempotencyRow | undefined
-    if (record === undefined) return undefined
-    const tokenSpent = findSpent.get(token.issuer, token.jwtId) !== undefined
-    if (!idempotency.requestDigest.equals(record.request_digest)) return { kind: 'key-reused', tokenSpent }
-    return { kind: 'decided', decision: recall(record), repeated: true, tokenSpent }
+    const row = findRecord.get(owner.issuer, owner.subject, idempotency.key, nowMs) as IdempotencyRow | undefined
+    return row && { requestDigest: row.request_digest, decision: recall(row) }
   }
 
-  function recall(record: IdempotencyRow): TransferDecision {
-    if (record.decline_reason !== null) {
-      return { kind: 'declined', reason: record.decline_reason, requestId: record.request_id }
+  function recall(row: IdempotencyRow): TransferDecision {
+    if (row.decline_reason !== null) {
+      return { kind: 'declined', reason: row.decline_reason, requestId: row.request_id }
     }
-    return { kind: 'booked', transfer: toTransfer(findTransfer.get(record.transfer_id) as TransferRow) }
+    return { kind: 'booked', transfer: toTransfer(findTransfer.get(row.transfer_id) as TransferRow) }
   }
 
-  function decide(order: TransferOrder): TransferDecision {
-    const { owner, instruction, nowMs, requestId } = order
-    const debtor = findAccount.get(instruction.debtorIban) as AccountRow | undefined
-    const creditor = findAccount.get(instruction.creditorIban) as AccountRow | undefined
-    if (
-      debtor === undefined ||
-      creditor === undefined ||
-      debtor.issuer !== owner.issuer ||
-      debtor.subject !== owner.subject
-    ) {
-      return { kind: 'declined', reason: 'not-found', requestId }
-    }
-    const reason = findDeclineReason(debtor, creditor, instruction)
-    if (reason !== undefined) return { kind: 'declined', reason, requestId }
-    const { amountMinorUnits, ...asInstructed } = instruction
-    const transfer: Transfer = { id: randomUUID(), bookedAtMs: nowMs, ...asInstructed }
-    putTransfer.run(
-      transfer.id,
-      nowMs,
-      debtor.id,
-      creditor.id,
-      transfer.creditorName ?? null,
-      transfer.currency,
-      transfer.amount,
-      transfer.remittanceInformation ?? null,
-    )
-    post(debtor, transfer.id, -amountMinorUnits)
-    post(creditor, transfer.id, amountMinorUnits)
-    return { kind: 'booked', transfer }
-  }
-
-  function post(account: AccountRow, transferId: string, amountMinorUnits: bigint): void {
-    const number = account.last_entry + 1n
-    putPosting.run(account.id, number, transferId, amountMinorUnits)
-    moveBalance.run(amountMinorUnits, number, account.id)
-  }
-
-  function remember({ owner, idempotency, requestId, nowMs }: TransferOrder, decision: TransferDecision): void {
+  function writeRecord({ owner, idempotency, requestId, nowMs }: TransferOrder, decision: TransferDecision): void {
     if (idempotency === undefined) return
     putRecord.run(
       owner.issuer,
@@ -126,9 +86,59 @@ export function prepareBooking(connection: Connection): (order: TransferOrder) =
   }
 }
 
+function recordKey({ owner, idempotency }: TransferOrder): string {
+  return JSON.stringify([owner.issuer, owner.subject, idempotency?.key])
+}
+
+function repeat(record: IdempotencyRecord, { idempotency }: TransferOrder, tokenSpent: boolean): BookingOutcome {
+  if (idempotency?.requestDigest.equals(record.requestDigest) !== true) return { kind: 'key-reused', tokenSpent }
+  return { kind: 'decided', decision: record.decision, repeated: true, tokenSpent }
+}
+
+function spend({ token }: TransferOrder, { spentTokens, newTokens }: Books): void {
+  spentTokens.add(tokenKey(token))
+  newTokens.push(token)
+}
+
+function decide({ owner, instruction, nowMs, requestId }: TransferOrder, books: Books): TransferDecision {
+  const debtor = books.accounts.get(instruction.debtorIban)
+  const creditor = books.accounts.get(instruction.creditorIban)
+  if (
+    debtor === undefined ||
+    creditor === undefined ||
+    debtor.issuer !== owner.issuer ||
+    debtor.subject !== owner.subject
+  ) {
+    return { kind: 'declined', reason: 'not-found', requestId }
+  }
+  const reason = findDeclineReason(debtor, creditor, instruction)
+  if (reason !== undefined) return { kind: 'declined', reason, requestId }
+  const { amountMinorUnits, ...asInstructed } = instruction
+  const transfer: Transfer = { id: makeTransferId(nowMs), bookedAtMs: nowMs, ...asInstructed }
+  books.newTransfers.push({ transfer, debtor, creditor })
+  for (const [account, change] of [
+    [debtor, -amountMinorUnits],
+    [creditor, amountMinorUnits],
+  ] as const) {
+    account.balance += change
+    account.lastEntry += 1
+    books.newPostings.push({ account, number: account.lastEntry, transferId: transfer.id, amountMinorUnits: change })
+  }
+  return { kind: 'booked', transfer }
+}
+
+/**
+ * A UUID that begins with the time (RFC 9562 §5.7, version 7), so that transfers booked together lie together in the file: a
+ * commit writes every page that it touched. It tells no more than `bookedAt`, and 74 bits are random.
+ */
+function makeTransferId(nowMs: number): string {
+  const time = nowMs.toString(16).padStart(12, '0')
+  return `${time.slice(0, 8)}-${time.slice(8)}-7${randomUUID().slice(15)}`
+}
+
 function findDeclineReason(
-  debtor: AccountRow,
-  creditor: AccountRow,
+  debtor: AccountState,
+  creditor: AccountState,
   instruction: TransferOrder['instruction'],
 ): DeclineReason | undefined {
   const { currency, amountMinorUnits } = instruction

@@ -14,19 +14,23 @@ const busyRetryMs = 10
 const maxBusyMs = 1500
 
 /**
- * Lets orders that arrive together share one transaction, and with it one fsync: a savepoint each, so that one failing
- * order takes no other with it. Every caller is answered after the commit. While another process holds the write lock it
- * tries again on a timer, so that the process goes on answering, and gives up after 1.5 s.
+ * Lets orders that arrive together share one transaction, and with it one fsync. When one of them fails, everything is undone
+ * and done again with a savepoint for each, so that it takes no other with it. Every caller is answered after the commit.
+ * While another process holds the write lock it tries again on a timer, so that the process goes on answering, and gives up
+ * after 1.5 s.
  */
 export class GroupCommit<Order, Outcome> {
   readonly #connection: Connection
-  readonly #execute: (order: Order) => Outcome
+  readonly #execute: (orders: readonly Order[]) => Outcome[]
   #waiting: Waiting<Order, Outcome>[] = []
   #scheduled = false
   readonly #drained: (() => void)[] = []
 
-  /** @param execute runs one order's statements; what it throws undoes that order alone */
-  constructor(connection: Connection, execute: (order: Order) => Outcome) {
+  /**
+   * @param execute runs the statements of some orders and gives their outcomes in the same order; what it throws for several
+   * is not told, and what it throws for one undoes that one alone
+   */
+  constructor(connection: Connection, execute: (orders: readonly Order[]) => Outcome[]) {
     this.#connection = connection
     this.#execute = execute
   }
@@ -64,7 +68,7 @@ export class GroupCommit<Order, Outcome> {
     }
     let committing = false
     try {
-      const answers = group.map((waiting) => this.#executeInSavepoint(waiting))
+      const answers = this.#executeTogether(group) ?? group.map((waiting) => this.#executeInSavepoint(waiting))
       committing = true
       this.#connection.exec('commit')
       for (const answer of answers) answer()
@@ -77,6 +81,22 @@ export class GroupCommit<Order, Outcome> {
       this.#rollback(error)
     }
     this.#continue(0)
+  }
+
+  /** Returns undefined when the group failed, with all of it undone and a new transaction open. */
+  #executeTogether(group: readonly Waiting<Order, Outcome>[]): (() => void)[] | undefined {
+    try {
+      const outcomes = this.#execute(group.map(({ order }) => order))
+      return group.map(
+        ({ resolve }, index) =>
+          () =>
+            resolve(outcomes[index] as Outcome),
+      )
+    } catch {
+      if (this.#connection.inTransaction) this.#connection.exec('rollback')
+      this.#connection.exec('begin immediate')
+      return undefined
+    }
   }
 
   /** A rollback that fails leaves the transaction open: then every later group fails to begin, and its callers are told. */
@@ -92,9 +112,9 @@ export class GroupCommit<Order, Outcome> {
   #executeInSavepoint({ order, resolve, reject }: Waiting<Order, Outcome>): () => void {
     try {
       this.#connection.exec('savepoint one_order')
-      const outcome = this.#execute(order)
+      const [outcome] = this.#execute([order])
       this.#connection.exec('release one_order')
-      return () => resolve(outcome)
+      return () => resolve(outcome as Outcome)
     } catch (error) {
       // A full disk undoes the whole transaction, and with it the savepoint: then the group fails together.
       if (!this.#connection.inTransaction) throw error
