@@ -57,6 +57,14 @@ t.test('orders that arrive together share a commit', async (t) => {
   await group.drain()
 })
 
+t.test('orders that arrive in one turn of the event loop after another share a commit', async (t) => {
+  const { commits, group } = setUp(t)
+  const first = group.submit({ jwtId: 'a' })
+  await new Promise(setImmediate)
+  t.strictSame(await Promise.all([first, group.submit({ jwtId: 'b' })]), ['a', 'b'])
+  t.equal(commits(), 1)
+})
+
 t.test('nobody is answered before the commit', async (t) => {
   const { commits, group } = setUp(t)
   const commitsAtAnswer = await Promise.all(

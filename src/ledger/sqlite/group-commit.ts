@@ -24,6 +24,7 @@ export class GroupCommit<Order, Outcome> {
   readonly #execute: (orders: readonly Order[]) => Outcome[]
   #waiting: Waiting<Order, Outcome>[] = []
   #scheduled = false
+  #waitingBefore = 0
   readonly #drained: (() => void)[] = []
 
   /**
@@ -58,7 +59,14 @@ export class GroupCommit<Order, Outcome> {
     else setTimeout(() => this.#commitGroup(), delayMs)
   }
 
+  /** A turn of the event loop that brought orders may bring more with the next, up to a whole group. */
   #commitGroup(): void {
+    if (this.#waiting.length > this.#waitingBefore && this.#waiting.length < maxGroupSize) {
+      this.#waitingBefore = this.#waiting.length
+      this.#schedule(0)
+      return
+    }
+    this.#waitingBefore = 0
     const group = this.#waiting.splice(0, maxGroupSize)
     try {
       this.#connection.exec('begin immediate')
