@@ -1,4 +1,3 @@
-import { randomUUID } from 'node:crypto'
 import type { QueryConfig } from 'pg'
 import {
   type BookingOutcome,
@@ -7,6 +6,7 @@ import {
   type Transfer,
   type TransferOrder,
 } from '../ledger.js'
+import { makeTransferId } from '../transfer-id.js'
 
 /** What `stepgate.book_transfers_1` answers about one order. */
 export interface BookingRow {
@@ -42,7 +42,7 @@ function toRecord({ owner, token, idempotency, requestId, nowMs, instruction }: 
     key_until_ms: nowMs + idempotencyRetentionMs,
     request_id: requestId,
     now_ms: nowMs,
-    transfer_id: randomUUID(),
+    transfer_id: makeTransferId(nowMs),
     debtor_iban: instruction.debtorIban,
     creditor_iban: instruction.creditorIban,
     creditor_name: instruction.creditorName,

@@ -1,4 +1,3 @@
-import { randomUUID } from 'node:crypto'
 import { maxMinorUnits } from '../../core/money.js'
 import {
   type BookingOutcome,
@@ -9,6 +8,7 @@ import {
   type TransferOrder,
 } from '../ledger.js'
 import { type TransferRow, toTransfer } from '../rows.js'
+import { makeTransferId } from '../transfer-id.js'
 import { type AccountState, type Books, prepareBooks, tokenKey } from './books.js'
 import { transferColumns } from './columns.js'
 import type { Connection } from './connection.js'
@@ -125,15 +125,6 @@ function decide({ owner, instruction, nowMs, requestId }: TransferOrder, books: 
     books.newPostings.push({ account, number: account.lastEntry, transferId: transfer.id, amountMinorUnits: change })
   }
   return { kind: 'booked', transfer }
-}
-
-/**
- * A UUID that begins with the time (RFC 9562 §5.7, version 7), so that transfers booked together lie together in the file: a
- * commit writes every page that it touched. It tells no more than `bookedAt`, and 74 bits are random.
- */
-function makeTransferId(nowMs: number): string {
-  const time = nowMs.toString(16).padStart(12, '0')
-  return `${time.slice(0, 8)}-${time.slice(8)}-7${randomUUID().slice(15)}`
 }
 
 function findDeclineReason(
