@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { z } from 'zod'
 import { demoClient, demoUsers } from './demo-users.js'
-import { isLoopback, startAuthorizationServer } from './server.js'
+import { isLoopback, isPublicAddress, startAuthorizationServer } from './server.js'
 import type { UserSeed } from './users.js'
 
 /**
@@ -42,6 +42,7 @@ const environmentSchema = z.object({
     .transform(Number)
     .refine((port) => port <= 65_535, 'must be a port number')
     .default(4000),
+  ISSUER: z.string().refine(isPublicAddress, 'must be an origin with https, or http on loopback').exactOptional(),
   RESOURCE: z.url('must be the address of the API').default('http://127.0.0.1:3000'),
   REDIRECT_URIS: z
     .string()
@@ -57,10 +58,18 @@ if (!environment.success) {
   process.exit(1)
 }
 
-const { HOST: host, PORT: port, RESOURCE: resource, REDIRECT_URIS: redirectUris, USERS_FILE: users } = environment.data
+const { HOST: host, PORT: port, ISSUER: issuer, RESOURCE: resource } = environment.data
+const { REDIRECT_URIS: redirectUris, USERS_FILE: users } = environment.data
 try {
   const clients = [{ ...demoClient, redirect_uris: redirectUris }]
-  const server = await startAuthorizationServer({ host, port, resource, clients, users })
+  const server = await startAuthorizationServer({
+    host,
+    port,
+    resource,
+    clients,
+    users,
+    ...(issuer !== undefined && { issuer }),
+  })
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => void server.close())
   process.stdout.write(
     `authorization-server: ${server.issuer}, client ${demoClient.client_id}, tokens for ${resource}\n`,

@@ -1,5 +1,6 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { type IncomingMessage, request } from 'node:http'
 import { text } from 'node:stream/consumers'
 import { fileURLToPath } from 'node:url'
 import { createRemoteJWKSet, decodeProtectedHeader, type JWTPayload, jwtVerify } from 'jose'
@@ -10,6 +11,7 @@ import type { SecondFactor } from '../../examples/authorization-server/second-fa
 import { startAuthorizationServer } from '../../examples/authorization-server/server.js'
 import { codeAlreadyUsed } from '../../examples/authorization-server/totp.js'
 import { HeadlessBrowser, type Page, type Visit } from '../../examples/demo/headless-browser.js'
+import { findFreePort } from '../helpers/server-process.js'
 
 const resource = 'http://127.0.0.1:3999'
 const callback = 'http://127.0.0.1:9/callback'
@@ -130,6 +132,16 @@ async function stepUp(world: World, parameters: Record<string, string>) {
   const page = pageOf(await world.browser.open(request.url))
   const visit = await world.browser.submit(page, { answer: world.codeOf(alice.totpSecret) })
   return { page, ...(await redeem(world, request, visit)) }
+}
+
+/** Asks for the metadata as a proxy would: fetch lets nobody choose the Host header. */
+async function getMetadata(
+  port: number,
+  headers: Record<string, string>,
+): Promise<{ status: number | undefined; body: string }> {
+  const outgoing = request({ host: '127.0.0.1', port, path: '/.well-known/openid-configuration', headers }).end()
+  const [response] = (await once(outgoing, 'response')) as [IncomingMessage]
+  return { status: response.statusCode, body: await text(response) }
 }
 
 const lifetimeSeconds = ({ iat = 0, exp = 0 }: JWTPayload) => exp - iat
@@ -628,6 +640,35 @@ t.test("the server answers to no name but its issuer's", async (t) => {
   t.equal(response.status, 421)
 })
 
+t.test('behind a proxy it goes by the address that it was given', async (t) => {
+  const options = { port: 0, resource, users: [], clients: [] }
+  const metadataOf = async (issuer: string, headers: Record<string, string>) => {
+    const port = await findFreePort()
+    const { close } = await startAuthorizationServer({ ...options, port, issuer })
+    const { status, body } = await getMetadata(port, { host: new URL(issuer).host, ...headers })
+    await close()
+    return { status, addresses: new Set(body.match(/https?:\/\/[^/"]+(?=\/)/g)) }
+  }
+  const http = 'http://127.0.0.1:4000'
+  const https = 'https://login.example.com'
+  t.strictSame(await metadataOf(http, {}), { status: 200, addresses: new Set([http]) })
+  t.strictSame(await metadataOf(http, { 'x-forwarded-proto': 'https', 'x-forwarded-host': 'evil.example' }), {
+    status: 200,
+    addresses: new Set([http]),
+  })
+  t.strictSame(await metadataOf(https, { 'x-forwarded-proto': 'https' }), { status: 200, addresses: new Set([https]) })
+  t.equal((await metadataOf(https, {})).status, 421, 'a proxy that does not tell the scheme would get wrong links')
+  for (const issuer of [
+    'http://login.example.com',
+    `${https}/`,
+    `${https}/tenant`,
+    'https://u@login.example.com',
+    'x',
+  ]) {
+    await t.rejects(startAuthorizationServer({ ...options, issuer }), { name: 'RangeError' }, issuer)
+  }
+})
+
 t.test('another second factor plugs in as one function', async (t) => {
   const secondFactor: SecondFactor = async ({ username, answer }) =>
     answer === `badge of ${username}`
@@ -687,11 +728,19 @@ t.test('the command line', async (t) => {
   })
 
   t.test('names every fault on a line of its own', async (t) => {
-    const child = run({ PORT: '70000', HOST: '0.0.0.0', RESOURCE: 'x', REDIRECT_URIS: ' ', USERS_FILE: 'nothing' })
+    const child = run({
+      PORT: '70000',
+      HOST: '0.0.0.0',
+      RESOURCE: 'x',
+      REDIRECT_URIS: ' ',
+      USERS_FILE: 'nothing',
+      ISSUER: 'http://x',
+    })
     const errors = text(child.stderr)
     t.strictSame(await once(child, 'exit'), [1, null])
     t.strictSame((await errors).trim().split('\n').sort(), [
       'authorization-server: HOST: must be a loopback address such as 127.0.0.1',
+      'authorization-server: ISSUER: must be an origin with https, or http on loopback',
       'authorization-server: PORT: must be a port number',
       'authorization-server: REDIRECT_URIS: must name an address',
       'authorization-server: RESOURCE: must be the address of the API',
