@@ -2,7 +2,7 @@ import { spawnSync } from 'node:child_process'
 import { existsSync, readdirSync } from 'node:fs'
 
 /** Programs of other projects that tests run, by the names of Debian's packages. */
-const programs = { postgresql: 'postgres', 'redis-server': 'redis-server', openssl: 'openssl' }
+const programs = { postgresql: 'postgres', 'redis-server': 'redis-server', openssl: 'openssl', nginx: 'nginx' }
 const postgresFolder = '/usr/lib/postgresql'
 
 export type Service = keyof typeof programs
