@@ -1,6 +1,15 @@
 import { createPublicKey, randomUUID } from 'node:crypto'
 import Fastify, { type FastifyRequest } from 'fastify'
-import { accessPolicy, accessToken, idempotency, type KeySource, LruReplayStore, problem, singleUse } from 'stepgate'
+import {
+  accessPolicy,
+  accessToken,
+  idempotency,
+  type KeySource,
+  LruReplayStore,
+  problem,
+  type ReplayStore,
+  singleUse,
+} from 'stepgate'
 import type { Test } from 'tap'
 import { ManualClock } from '../helpers/manual-clock.js'
 import { publicUrl } from '../helpers/test-api.js'
@@ -29,13 +38,18 @@ export class OneKey implements KeySource {
 
 interface AppOptions {
   maxEntries?: number
+  clock?: ManualClock
+  /** The last ring, instead of this process's memory. */
+  lastRing?: ReplayStore
   /** Sees every request before its token is read. */
   observe?: (request: FastifyRequest) => void
 }
 
 /** A service of another team: two routes, no ledger, so that the replay store is the last ring. */
-export async function buildService(t: Test, { maxEntries = 100, observe }: AppOptions = {}) {
-  const clock = new ManualClock(1_700_000_000_000)
+export async function buildService(
+  t: Test,
+  { maxEntries = 100, clock = new ManualClock(1_700_000_000_000), lastRing, observe }: AppOptions = {},
+) {
   const keySource = new OneKey()
   const replayStore = new LruReplayStore({ maxEntries, clock, whenFull: 'refuse' })
   const app = Fastify()
@@ -59,7 +73,7 @@ export async function buildService(t: Test, { maxEntries = 100, observe }: AppOp
     clock,
   })
   await app.register(idempotency)
-  await app.register(singleUse, { replayStore, clock, leewaySeconds: 5, behind: 'nothing' })
+  await app.register(singleUse, { replayStore: lastRing ?? replayStore, clock, leewaySeconds: 5, behind: 'nothing' })
   // From now on tokens are certainly issued after the start, whatever the issuer's clock says within the leeway.
   clock.advance(5000)
   app.get('/read', { config: { access: { scope: 'read' } } }, async (request) => ({
