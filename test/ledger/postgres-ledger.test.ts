@@ -9,6 +9,7 @@ import { pruneAll } from '#src/ledger/pruning.js'
 import { startPostgres } from '../helpers/postgres-server.js'
 import { until } from '../helpers/server-process.js'
 import { missingService } from '../helpers/services.js'
+import { startTcpProxy } from '../helpers/tcp-proxy.js'
 import { testLedgerContract } from './ledger-contract.js'
 import {
   alice,
@@ -133,17 +134,28 @@ t.test('PostgreSQL', { skip: missingService('postgresql') }, async (t) => {
     t.match(await balancesOf(one), { [ibans.alice]: 10_000n - 20n - 5000n })
   })
 
-  t.test('a booking whose connection is ended has an unknown outcome, and the next has a new connection', async (t) => {
-    const { url, one, session } = await openReplicas(t)
-    await session.query('begin; lock table stepgate.spent_tokens in access exclusive mode')
-    const order = makeOrder()
-    const lost = t.rejects(one.book(order), { name: 'OutcomeUnknown', cause: { code: '57P01' } })
-    const waiting = `select pg_terminate_backend(pid) from pg_stat_activity
-      where datname = current_database() and wait_event_type = 'Lock'`
-    await until('the booking waits', async () => (await postgres.query(url, waiting)).length === 1)
-    await lost
-    await session.query('rollback')
-    t.match(await one.book(order), spentNow)
+  t.test('a booking whose connection breaks has an unknown outcome, and the next has a new connection', async (t) => {
+    const url = await postgres.createDatabase()
+    const proxy = await startTcpProxy(t, postgres)
+    const ledger = await openLedger(t, proxy.through(url))
+    await ledger.openAccounts(issuer, openings)
+    const session = await openSession(t, url)
+    const waiting = `from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`
+    const breaks: [string, () => Promise<unknown>, object][] = [
+      ['ended', () => postgres.query(url, `select pg_terminate_backend(pid) ${waiting}`), { code: '57P01' }],
+      ['reset', async () => proxy.cut(), { code: 'ECONNRESET' }],
+    ]
+    for (const [how, breakIt, cause] of breaks) {
+      await session.query('begin; lock table stepgate.spent_tokens in access exclusive mode')
+      const order = makeOrder()
+      const lost = t.rejects(ledger.book(order), { name: 'OutcomeUnknown', cause }, how)
+      await until('the booking waits', async () => (await postgres.query(url, `select ${waiting}`)).length === 1)
+      await breakIt()
+      await lost
+      await session.query('rollback')
+      if (how === 'reset') await proxy.heal()
+      t.match(await ledger.book(order), spentNow)
+    }
   })
 
   t.test('replicas that forget at once share the work, and wait for nobody', async (t) => {

@@ -22,7 +22,7 @@ function baseConfig(url: string): ClientConfig {
  */
 export async function openPool(url: string): Promise<Pool> {
   const { default: pg } = await import('pg')
-  return new pg.Pool({
+  const pool = new pg.Pool({
     ...baseConfig(url),
     max: poolSize,
     connectionTimeoutMillis: acquireTimeoutMs,
@@ -33,6 +33,9 @@ export async function openPool(url: string): Promise<Pool> {
       getTypeParser: (type, format) => (type === int8 ? BigInt : pg.types.getTypeParser(type, format)),
     },
   } as ClientConfig)
+  // A connection that breaks while it is in use says so as an event as well, which would end the process; its query reports it.
+  pool.on('connect', (client) => client.on('error', () => undefined))
+  return pool
 }
 
 /** A connection for work that may take its time, such as migrations; the caller ends it. */
