@@ -1,7 +1,11 @@
 import { randomUUID } from 'node:crypto'
+import { setTimeout as delay } from 'node:timers/promises'
 import type { Test } from 'tap'
 import { auditBank, type Books } from './bank-audit.js'
 import { readAnswer, type TokenMint, transferBody } from './test-api.js'
+
+/** Sooner than servers ask for, so that a test sees many refusals; but not at once, since an outage would be a flood. */
+const retryMs = 100
 
 /** What a client learned from one attempt. */
 export interface PaymentAnswer {
@@ -93,11 +97,17 @@ export class Payer {
     return this.send(url, this.prepare(changes))
   }
 
-  /** Clients that pay one payment after the other. Returns how to stop them, which waits for what is under way. */
+  /**
+   * Clients that pay one payment after the other, and repeat one that was refused until it is booked. Returns how to stop them,
+   * which waits for what is under way.
+   */
   startPaying(url: string, clients: number, changes: () => PaymentChanges = () => ({})): () => Promise<void> {
     let stopping = false
     const client = async (): Promise<void> => {
-      while (!stopping) await this.pay(url, changes())
+      while (!stopping) {
+        const payment = this.prepare(changes())
+        while ((await this.send(url, payment)).status !== 201 && !stopping) await delay(retryMs)
+      }
     }
     const paying = Promise.all(Array.from({ length: clients }, client))
     // Who stops them is told; until then a failure is nobody's.
