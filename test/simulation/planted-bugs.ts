@@ -1,0 +1,135 @@
+import {
+  type BookingOutcome,
+  type Ledger,
+  LedgerUnavailable,
+  OutcomeUnknown,
+  type TransferOrder,
+} from '#src/ledger/ledger.js'
+import type { ReplayStore } from '#src/replay/replay-store.js'
+import type { Configuration } from './apps.js'
+import { ModelLedger } from './model-ledger.js'
+import type { RemoteCalls } from './remote-calls.js'
+import { type ConnectionOwner, RedisConnection, type SimulatedRedis } from './simulated-redis.js'
+import { leewaySeconds } from './tokens.js'
+import type { Attempt, World } from './world.js'
+
+/** A bug that the simulation must find, as a change to the parts of a configuration in which it does harm. */
+export interface PlantedBug {
+  name: string
+  configuration: Configuration
+  replayStore?(store: ReplayStore): ReplayStore
+  isCertainFailure?(error: unknown): boolean
+  ledger?(ledger: Ledger): Ledger
+  makeLedger?(calls: RemoteCalls): ModelLedger
+  connect?(owner: ConnectionOwner, redis: SimulatedRedis, world: World): RedisConnection
+}
+
+const dayMs = 86_400_000
+
+/** Changes how a store claims. */
+const withConsume = (store: ReplayStore, consume: ReplayStore['consume']): ReplayStore => ({
+  retention: store.retention,
+  isReachable: true,
+  consume,
+  release: (claim) => store.release(claim),
+})
+
+/** Changes how a ledger books and prunes. */
+const withMethods = (ledger: Ledger, changes: Partial<Ledger>): Ledger =>
+  Object.assign(Object.create(null), {
+    book: (order: TransferOrder) => ledger.book(order),
+    prune: (nowMs: number) => ledger.prune(nowMs),
+    ...changes,
+  })
+
+/** Writes the idempotency record in a second transaction. */
+class SplitLedger extends ModelLedger {
+  override async book(order: TransferOrder): Promise<BookingOutcome> {
+    const commit = (attempt: Attempt | undefined) => this.decide(order, attempt as Attempt, false)
+    const outcome = await this.calls.submit({ name: 'booking', commit })
+    if (outcome.kind !== 'decided' || outcome.repeated || order.idempotency === undefined) return outcome
+    await this.calls.submit({ name: 'record', commit: () => this.remember(order, outcome.decision) })
+    return outcome
+  }
+}
+
+class BlindConnection extends RedisConnection {
+  override eval(_script: string, keys: 1, key: string, value: string): Promise<unknown> {
+    return super.eval("return redis.call('del', KEYS[1])", keys, key, value)
+  }
+}
+
+export const plantedBugs: readonly PlantedBug[] = [
+  {
+    name: 'a token given back after an unknown outcome, in one process',
+    configuration: 'memory',
+    isCertainFailure: () => true,
+  },
+  {
+    name: 'a token given back after an unknown outcome, with Redis last',
+    configuration: 'redis',
+    isCertainFailure: () => true,
+  },
+  {
+    name: 'an unknown outcome reported as a certain failure',
+    configuration: 'ledger',
+    ledger: (ledger) =>
+      withMethods(ledger, {
+        book: (order) =>
+          ledger.book(order).catch((error) => {
+            throw error instanceof OutcomeUnknown ? new LedgerUnavailable('certainly', { cause: error }) : error
+          }),
+      }),
+  },
+  {
+    name: 'a time to live without leeway and margin',
+    configuration: 'memory',
+    replayStore: (store) =>
+      withConsume(store, (claim) => {
+        return store.consume({ ...claim, expiresAtMs: claim.expiresAtMs - leewaySeconds * 1000 - 60_000 })
+      }),
+  },
+  {
+    name: 'a time to live without leeway, with a Redis whose clock is ahead',
+    configuration: 'redis',
+    replayStore: (store) =>
+      withConsume(store, (claim) => {
+        return store.consume({ ...claim, expiresAtMs: claim.expiresAtMs - leewaySeconds * 1000 })
+      }),
+  },
+  {
+    name: 'spent tokens pruned when they expire',
+    configuration: 'ledger',
+    ledger: (ledger) =>
+      withMethods(ledger, {
+        book: (order) => {
+          const { token } = order
+          return ledger.book({ ...order, token: { ...token, rememberUntilMs: token.rememberUntilMs - dayMs } })
+        },
+      }),
+  },
+  {
+    name: 'pruning a day too early',
+    configuration: 'ledger',
+    ledger: (ledger) => withMethods(ledger, { prune: (nowMs) => ledger.prune(nowMs + dayMs) }),
+  },
+  {
+    name: 'an idempotency record outside the transaction',
+    configuration: 'ledger',
+    makeLedger: (calls) => new SplitLedger(calls),
+  },
+  {
+    name: 'a claim that timed out, admitted where Redis is last',
+    configuration: 'redis',
+    replayStore: (store) =>
+      withConsume(store, async (claim) => {
+        const outcome = await store.consume(claim)
+        return outcome === 'unreachable' ? 'consumed' : outcome
+      }),
+  },
+  {
+    name: 'a release that deletes the claim of another attempt',
+    configuration: 'redis',
+    connect: (owner, redis, world) => new BlindConnection(owner, redis, world),
+  },
+]

@@ -1,0 +1,71 @@
+import type { RedisConnection } from './simulated-redis.js'
+import type { Step, World } from './world.js'
+
+/** The timers of `RedisReplayStore`: how long a command may take, and when a server is looked at again. */
+const deadlineMs = 150
+const pauseMs = 1000
+
+interface VirtualTimer {
+  delayMs: number
+  connection: RedisConnection
+  name: string
+  ring(): void
+  unref(): VirtualTimer
+}
+
+type SetTimer = (run: () => void, delayMs?: number, ...rest: unknown[]) => unknown
+
+/** Replaces the timers of these delays by ones that ring when a step says so, and leaves all others alone. */
+export class VirtualTimers {
+  readonly #set = globalThis.setTimeout
+  readonly #clear = globalThis.clearTimeout
+  #world: World | undefined
+  #timers: VirtualTimer[] = []
+
+  constructor() {
+    const set = this.#set as unknown as SetTimer
+    const intercept: SetTimer = (run, delayMs, ...rest) => {
+      const connection = this.#world?.activeConnection
+      const isOurs = connection !== undefined && (delayMs === deadlineMs || delayMs === pauseMs)
+      return isOurs ? this.#start(connection, { run, delayMs }) : set(run, delayMs, ...rest)
+    }
+    globalThis.setTimeout = intercept as typeof setTimeout
+    globalThis.clearTimeout = ((timer: unknown) => {
+      if (this.#timers.includes(timer as VirtualTimer)) this.#drop(timer as VirtualTimer)
+      else this.#clear(timer as never)
+    }) as typeof clearTimeout
+  }
+
+  /** Forgets every timer and serves another schedule from now on, or none. */
+  serve(world: World | undefined): void {
+    this.#world = world
+    this.#timers = []
+  }
+
+  restore(): void {
+    globalThis.setTimeout = this.#set
+    globalThis.clearTimeout = this.#clear
+  }
+
+  steps(slowRedis: boolean): Step[] {
+    this.#timers = this.#timers.filter(({ connection }) => !connection.isDead)
+    const due = this.#timers.filter(({ delayMs }) => slowRedis || delayMs === pauseMs)
+    return due.map((timer) => ({ weight: 3, name: timer.name, run: timer.ring }))
+  }
+
+  #start(connection: RedisConnection, { run, delayMs }: { run: () => void; delayMs: number }): VirtualTimer {
+    const { name, giveUp } = delayMs === deadlineMs ? connection.limitLast() : connection.limitPause()
+    const ring = () => {
+      this.#drop(timer)
+      giveUp()
+      run()
+    }
+    const timer: VirtualTimer = { delayMs, connection, name, ring, unref: () => timer }
+    this.#timers.push(timer)
+    return timer
+  }
+
+  #drop(timer: VirtualTimer): void {
+    this.#timers = this.#timers.filter((one) => one !== timer)
+  }
+}
