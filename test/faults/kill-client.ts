@@ -18,13 +18,19 @@ export interface TransferRequest {
 }
 
 /** A transfer is answered within about two seconds; on a busy machine this is more than enough. */
-const deadlineMs = 8000
+const patienceMs = 8000
 const settleMs = 15_000
 const retryMs = 20
 
 /** Sends transfers over connections that are kept, and never sends one again by itself. */
 export class TransferClient {
   readonly #agent = new Agent({ keepAlive: true })
+  readonly #deadlineMs: number
+
+  /** @param deadlineMs after how long without an answer a request has hung */
+  constructor(deadlineMs = patienceMs) {
+    this.#deadlineMs = deadlineMs
+  }
 
   /** Ends all connections. */
   close(): void {
@@ -33,7 +39,7 @@ export class TransferClient {
 
   /** Sends a transfer once. `identity` names what was decided: the transfer, or the occurrence of a decline. */
   async send(url: string, { token, key, body }: TransferRequest): Promise<Reply> {
-    const deadline = AbortSignal.timeout(deadlineMs)
+    const deadline = AbortSignal.timeout(this.#deadlineMs)
     let response: IncomingMessage
     let json: string
     try {

@@ -21,27 +21,36 @@ export interface RoundReport {
   broken: number
 }
 
+export interface KillOptions {
+  /** Breaks the ledger on purpose. */
+  broken?: BrokenLedgerName
+  /** After how long without an answer a request has hung. */
+  deadlineMs?: number
+}
+
 /** A bank whose server is killed once a round. What is started after a kill serves until the next. */
 export class KillRounds {
   readonly #bank: Bank
   readonly #serverPath: string
   readonly #environment: Record<string, string>
+  readonly #deadlineMs: number | undefined
   #victim: Victim
 
-  private constructor(bank: Bank, serverPath: string, environment: Record<string, string>) {
+  private constructor(bank: Bank, serverPath: string, port: number, { broken, deadlineMs }: KillOptions) {
     this.#bank = bank
     this.#serverPath = serverPath
-    this.#environment = environment
+    this.#deadlineMs = deadlineMs
+    this.#environment = {
+      ...bank.environment,
+      PORT: String(port),
+      ...(broken === undefined ? {} : { BROKEN_LEDGER: broken }),
+    }
     this.#victim = this.#start()
   }
 
-  /** Starts the first server. It is of the bundle that `bundleFaultyServer` has made, and with a broken ledger if one is named. */
-  static async open(bank: Bank, serverPath: string, broken?: BrokenLedgerName): Promise<KillRounds> {
-    return new KillRounds(bank, serverPath, {
-      ...bank.environment,
-      PORT: String(await findLastingPort()),
-      ...(broken === undefined ? {} : { BROKEN_LEDGER: broken }),
-    })
+  /** Starts the first server, of the bundle that `bundleFaultyServer` has made. */
+  static async open(bank: Bank, serverPath: string, options: KillOptions = {}): Promise<KillRounds> {
+    return new KillRounds(bank, serverPath, await findLastingPort(), options)
   }
 
   /** Makes transfers, kills the server amid them, starts it again, has the client find out what happened, and audits. */
@@ -85,7 +94,7 @@ export class KillRounds {
   async #loadUntilKilled(plan: RoundPlan, transfers: readonly IntendedTransfer[]): Promise<boolean> {
     const { point, passing, delayMs, connections } = plan
     const victim = this.#victim
-    const client = new TransferClient()
+    const client = new TransferClient(this.#deadlineMs)
     const queue = [...transfers]
     const isFromOutside = point === 'random-moment' || point === 'while-starting'
     await victim.arm({ point, passing })
@@ -114,7 +123,7 @@ export class KillRounds {
   /** Resolves to transfers that were made with tokens left over from others. */
   async #recover({ connections }: RoundPlan, begun: readonly IntendedTransfer[]): Promise<IntendedTransfer[]> {
     const { url } = this.#victim
-    const client = new TransferClient()
+    const client = new TransferClient(this.#deadlineMs)
     const spares: IntendedTransfer[] = []
     const queue = [...begun]
     await Promise.all(
