@@ -52,7 +52,7 @@ const allowed: Record<string, RegExp> = {
   'config.ts': /^(?:core|zod|node:.*)$/,
   core: /^(?:core|zod|fast-jwt|ibantools|node:crypto)$/,
   keys: /^(?:keys|core|get-jwks|fast-jwt|lru-cache|node:crypto)$/,
-  replay: /^(?:replay|core|lru-cache|ioredis)$/,
+  replay: /^(?:replay|core|lru-cache|ioredis|node:crypto)$/,
   ledger: /^(?:ledger|core|libsql|pg|node:.*)$/,
   plugins: /^(?:plugins|core|keys|replay|ledger|[^.]*)$/,
   routes: /^(?:routes|plugins|ledger|core|fastify.*|zod|yaml|node:.*)$/,

@@ -186,8 +186,6 @@ t.test('single use with nothing behind the replay store', async (t) => {
     clock.advance(364_999)
     t.equal((await call('POST', '/pay', token)).status, 503, 'expiry, leeway and a margin of a minute')
     clock.advance(1)
-    t.equal((await call('POST', '/pay', token)).status, 503, 'a store that was just looked through')
-    clock.advance(100)
     t.equal((await call('POST', '/pay', token)).status, 200, 'the token that was refused was not used up')
   })
 
