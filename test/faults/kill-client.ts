@@ -82,3 +82,8 @@ export class TransferClient {
     }
   }
 }
+
+/** A reply in a few words, for messages. */
+export function describeReply(reply: Reply): string {
+  return reply.kind === 'answered' ? `${reply.status} ${reply.problem}` : reply.kind
+}

@@ -2,7 +2,7 @@ import { mintFor } from '../helpers/server-process.js'
 import { ibans, transferBody } from '../helpers/test-api.js'
 import type { Expectation } from './kill-audit.js'
 import type { Bank } from './kill-bank.js'
-import type { Reply, TransferClient } from './kill-client.js'
+import { describeReply, type Reply, type TransferClient } from './kill-client.js'
 import type { TransferPlan } from './kill-plan.js'
 
 interface Token {
@@ -66,14 +66,26 @@ export class IntendedTransfer {
 
   /** Makes the transfer as planned. Resolves to false as soon as a connection breaks. */
   async begin(client: TransferClient, url: string): Promise<boolean> {
-    this.begun = true
     const { raced, repeated } = this.#plan
     const first = { token: this.#original, key: this.key }
-    const replies = await Promise.all(Array.from({ length: raced ? 2 : 1 }, () => this.#send(client, url, first)))
+    const replies = await this.race(client, url, raced ? 2 : 1)
     if (replies.some(({ kind }) => kind !== 'answered')) return false
     if (!repeated) return true
     const again = this.key === undefined ? first : { token: this.#fresh(), key: this.key }
     return (await this.#send(client, url, again)).kind === 'answered'
+  }
+
+  /** Sends it again and again, with the same token and key, until the answer is for good. */
+  async insist(client: TransferClient, url: string): Promise<void> {
+    this.begun = true
+    await this.#settle(client, url, { token: this.#original, key: this.key })
+  }
+
+  /** Sends it so often at once, without trying again. Resolves to the replies. */
+  async race(client: TransferClient, url: string, times: number): Promise<Reply[]> {
+    this.begun = true
+    const attempt = { token: this.#original, key: this.key }
+    return Promise.all(Array.from({ length: times }, () => this.#send(client, url, attempt)))
   }
 
   /** Finds out what became of it after a fault, and has it decided if it was not. */
@@ -98,7 +110,7 @@ export class IntendedTransfer {
     const replies = await Promise.all(tokens.map((token) => this.#settle(client, url, { token, key })))
     replies.push(await this.#settle(client, url, { token: this.#original, key }))
     for (const reply of replies) {
-      if (reply.kind === 'answered' && !isDecision(reply)) this.#fault(`its key is answered ${describe(reply)}`)
+      if (reply.kind === 'answered' && !isDecision(reply)) this.#fault(`its key is answered ${describeReply(reply)}`)
     }
     const last = replies.at(-1)
     if (last?.kind === 'answered' && !last.repeated) this.#fault('its key was forgotten')
@@ -120,7 +132,8 @@ export class IntendedTransfer {
 
   async #expectSpent(client: TransferClient, url: string): Promise<void> {
     const reply = await this.#settle(client, url, { token: this.#original, key: undefined })
-    if (reply.kind === 'answered' && reply.status !== 401) this.#fault(`its spent token is answered ${describe(reply)}`)
+    if (reply.kind === 'answered' && reply.status !== 401)
+      this.#fault(`its spent token is answered ${describeReply(reply)}`)
   }
 
   async #settle(client: TransferClient, url: string, attempt: { token: Token; key: string | undefined }) {
@@ -128,7 +141,7 @@ export class IntendedTransfer {
     const sent = { token: token.text, key, body: this.#body }
     const reply = await client.settle(url, sent, (any) => this.#note(any, key))
     if (reply.kind === 'broken' || (reply.kind === 'answered' && [409, 502, 503].includes(reply.status)))
-      this.#fault(`has no answer for good: ${describe(reply)}`)
+      this.#fault(`has no answer for good: ${describeReply(reply)}`)
     return reply
   }
 
@@ -144,12 +157,12 @@ export class IntendedTransfer {
     if (reply.kind !== 'answered') return
     if (isDecision(reply)) this.#noteDecision(reply, key)
     else if (reply.status === 401 ? reply.problem !== 'token-already-used' || this.#isOwnKey(key) : !isPassing(reply))
-      this.#fault(`is answered ${describe(reply)}`)
+      this.#fault(`is answered ${describeReply(reply)}`)
   }
 
   #noteDecision(reply: Reply & { kind: 'answered' }, key: string | undefined): void {
     if (reply.status === 201) this.#acknowledged.add(reply.identity)
-    if ((reply.status === 422) !== this.#plan.declined) this.#fault(`is answered ${describe(reply)}`)
+    if ((reply.status === 422) !== this.#plan.declined) this.#fault(`is answered ${describeReply(reply)}`)
     const isSame = this.#decided === reply.identity && this.#isOwnKey(key)
     if (this.#decided !== undefined && !isSame) this.#fault(`was decided twice: ${this.#decided}, ${reply.identity}`)
     this.#decided ??= reply.identity
@@ -187,8 +200,4 @@ function isDecision(reply: Reply & { kind: 'answered' }): boolean {
 /** An answer after which a client tries again. */
 function isPassing({ status }: Reply & { kind: 'answered' }): boolean {
   return [409, 502, 503].includes(status)
-}
-
-function describe(reply: Reply): string {
-  return reply.kind === 'answered' ? `${reply.status} ${reply.problem}` : reply.kind
 }

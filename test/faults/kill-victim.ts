@@ -6,7 +6,8 @@ import { until } from '../helpers/server-process.js'
 import type { Arming } from './kill-points.js'
 
 const entry = fileURLToPath(new URL('faulty-server.js', import.meta.url))
-const folder = fileURLToPath(new URL('bundled', import.meta.url))
+// Of this process alone, since others may bundle at the same time.
+const folder = fileURLToPath(new URL(`bundled-${process.pid}`, import.meta.url))
 
 /**
  * Bundles the faulty server as the real one is, since a start that opens few files takes half the time. Resolves to the path
