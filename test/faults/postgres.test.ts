@@ -3,7 +3,14 @@ import { auditBank } from '../helpers/bank-audit.js'
 import { beginTransfer } from '../helpers/half-request.js'
 import { Payer, settlePayments } from '../helpers/payments.js'
 import { startPostgres } from '../helpers/postgres-server.js'
-import { bankEnvironment, mintFor, type ServerProcess, startServer, until } from '../helpers/server-process.js'
+import {
+  bankEnvironment,
+  mintFor,
+  type ServerProcess,
+  startServer,
+  until,
+  untilReady,
+} from '../helpers/server-process.js'
 import { missingService } from '../helpers/services.js'
 import { TestIssuer } from '../helpers/test-issuer.js'
 
@@ -15,10 +22,6 @@ async function statusOf({ url }: ServerProcess, path: string): Promise<number> {
   const response = await fetch(`${url}${path}`)
   await response.text()
   return response.status
-}
-
-function untilReady(server: ServerProcess): Promise<void> {
-  return until('the server is ready', async () => (await statusOf(server, '/readyz')) === 200)
 }
 
 t.test('PostgreSQL that goes away', { skip: missingService('postgresql') }, async (t) => {

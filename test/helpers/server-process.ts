@@ -129,6 +129,11 @@ export async function bankEnvironment(
   }
 }
 
+/** Waits until a server can serve: it has keys and its ledger. */
+export function untilReady({ url }: Pick<ServerProcess, 'url'>): Promise<void> {
+  return until(`${url} is ready`, async () => (await fetch(`${url}/readyz`)).status === 200)
+}
+
 /** Tokens that a server process accepts: it reads the machine's clock. */
 export function mintFor(issuer: TestIssuer): TokenMint {
   return new TokenMint(issuer, new ManualClock(), publicUrl)
