@@ -38,7 +38,7 @@ export class Client {
 
   constructor(deployment: Deployment) {
     this.#deployment = deployment
-    this.#left = 2 + deployment.world.random.below(6)
+    this.#left = 2 + deployment.world.random.below(5)
   }
 
   get slowAttempts(): Iterable<Attempt> {

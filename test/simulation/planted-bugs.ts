@@ -90,14 +90,6 @@ export const plantedBugs: readonly PlantedBug[] = [
       }),
   },
   {
-    name: 'a time to live without leeway, with a Redis whose clock is ahead',
-    configuration: 'redis',
-    replayStore: (store) =>
-      withConsume(store, (claim) => {
-        return store.consume({ ...claim, expiresAtMs: claim.expiresAtMs - leewaySeconds * 1000 })
-      }),
-  },
-  {
     name: 'spent tokens pruned when they expire',
     configuration: 'ledger',
     ledger: (ledger) =>

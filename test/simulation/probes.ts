@@ -6,7 +6,7 @@ import type { TimeSteps } from './time-steps.js'
 import { leewaySeconds } from './tokens.js'
 import { type Answer, type Attempt, Violation } from './world.js'
 
-const mostProbes = 3
+const mostProbes = 2
 
 export interface Probing {
   deployment: Deployment

@@ -32,7 +32,7 @@ export class SimulatedRedis {
   /** SET NX PXAT: a time that is past stores nothing and is OK all the same. */
   setIfNone(key: string, value: string, expiresAtMs: number): 'OK' | null {
     if (this.#get(key) !== undefined) return null
-    this.#keys.set(key, { value, expiresAtMs })
+    if (expiresAtMs > this.nowMs) this.#keys.set(key, { value, expiresAtMs })
     return 'OK'
   }
 
@@ -64,9 +64,12 @@ export class SimulatedRedis {
     }))
   }
 
+  /** An expired key is dropped when it is met, and does not come back with a clock that steps back. */
   #get(key: string): string | undefined {
     const entry = this.#keys.get(key)
-    return entry !== undefined && entry.expiresAtMs > this.nowMs ? entry.value : undefined
+    if (entry === undefined || entry.expiresAtMs > this.nowMs) return entry?.value
+    this.#keys.delete(key)
+    return undefined
   }
 }
 

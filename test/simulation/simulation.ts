@@ -76,6 +76,7 @@ export class Simulation {
     const likelihood = random.pick([0, 0.15, 0.3, 0.6])
     world.allowed = new Set(faults.filter(() => random.chance(likelihood)))
     world.note(`${configuration}, ${deployment.rings}, ${[...world.allowed].join(' ') || 'no faults'}`)
+    time.begin()
     for (let count = 0; count < maxSteps && !(client.isDone && deployment.isIdle); count += 1) {
       const going = this.#steps(deployment, client)
       await take(
@@ -133,7 +134,7 @@ function troubleSteps({ world, configuration, replicas, redis }: Deployment): St
   }
   if (configuration !== 'ledger') return steps
   const prune = () => replica.slot.parts.ledger.prune(replica.nowMs())
-  steps.push({ weight: 0.7, name: `${replica.name} prunes`, run: prune })
+  steps.push({ weight: 1.2, name: `${replica.name} prunes`, run: prune })
   if (allowed.has('lost-keys')) {
     steps.push({ weight: 1, name: 'redis loses its keys', run: () => redis.lose('all') })
     steps.push({ weight: 1, name: 'redis loses a key', run: () => redis.lose('one') })

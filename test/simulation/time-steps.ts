@@ -20,7 +20,7 @@ const offsetsMs: Record<Configuration, { replica: readonly number[]; redis: read
     redis: [0, 0, -30_000, 30_000, -hourMs, hourMs],
   },
   memory: { replica: [0, -30_000, -5000, 5000, 30_000], redis: [0] },
-  redis: { replica: [0, -5000, 5000], redis: [0, -30_000, 30_000, 50_000, 55_000] },
+  redis: { replica: [0, -5000, -5000, 5000], redis: [0, -30_000, 55_000, 55_000] },
 }
 
 /**
@@ -50,10 +50,17 @@ export class TimeSteps {
 
   steps(): Step[] {
     const { world } = this.#deployment
-    const steps: Step[] = [{ weight: 1, name: 'time passes', run: () => this.#pass() }]
+    const steps: Step[] = [{ weight: 1.5, name: 'time passes', run: () => this.#pass() }]
     if (world.allowed.has('clock-step'))
       steps.push({ weight: 1.5, name: 'a clock steps', run: () => this.#stepClock() })
     return steps
+  }
+
+  /** Clocks that are wrong from the beginning, in some schedules. */
+  begin(): void {
+    const { world, replicas } = this.#deployment
+    if (!world.allowed.has('clock-step') || world.random.chance(0.5)) return
+    for (let count = 0; count <= replicas.length; count += 1) this.#stepClock()
   }
 
   /** Sets every clock right. */
