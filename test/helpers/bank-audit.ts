@@ -48,13 +48,17 @@ const violations: Record<string, string> = {
 export async function auditBank(t: Test, where: string, acknowledged: readonly string[] = []): Promise<Books> {
   const { select, close } = await openBooks(where)
   try {
-    for (const [what, sql] of Object.entries(violations)) t.strictSame(await select(sql), [], `no ${what}`)
+    const found: Record<string, unknown[][]> = {}
+    for (const [what, sql] of Object.entries(violations)) {
+      const rows = await select(sql)
+      if (rows.length > 0) found[what] = rows
+    }
+    t.strictSame(found, {}, 'the books agree')
     const transfers = (await select('select id, remittance_information from transfers')).map(([id, payment]) => ({
       id: String(id),
       payment: payment as string | null,
     }))
     const ids = new Set(transfers.map(({ id }) => id))
-    t.equal(new Set(acknowledged).size, acknowledged.length, 'no two payments were told the same transfer')
     t.strictSame(
       acknowledged.filter((id) => !ids.has(id)),
       [],
