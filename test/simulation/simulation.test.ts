@@ -2,7 +2,7 @@ import t from 'tap'
 import { plantedBugs } from './planted-bugs.js'
 import { type Outcome, report, type ScheduleOptions, Simulation } from './simulation.js'
 
-const schedules = 3000
+const schedules = 2000
 /** No planted bug may take longer to be found. */
 const mostSeeds = 2000
 
