@@ -55,11 +55,14 @@ export default fp(
       if (typeof access !== 'object' || access.singleUse !== true || accessToken === null) return
       if (accessToken.issuedAtSeconds < earliestIssueSeconds) throw new Refusal('not-single-use')
       const { issuer, jwtId, expiresAtSeconds } = accessToken
+      // The body may have taken its time: a claim that begins after expiry would outlive the one that used the token.
+      const acceptedUntilMs = (expiresAtSeconds + leewaySeconds) * 1000
+      if (clock.nowMs() >= acceptedUntilMs) throw new Refusal('expired-token')
       const claim = {
         // The access policy has refused single-use tokens without jti.
         key: replayKey(issuer, jwtId as string),
         id: randomUUID(),
-        expiresAtMs: (expiresAtSeconds + leewaySeconds) * 1000 + marginMs,
+        expiresAtMs: acceptedUntilMs + marginMs,
       }
       const outcome = await replayStore.consume(claim)
       if (outcome === 'replayed') {

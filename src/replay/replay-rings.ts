@@ -9,8 +9,8 @@ export interface ReplayRingsOptions {
 
 /**
  * The rings in front of the ledger, from the inside out: this process's memory, then the one that all replicas share. A key
- * counts as consumed only when both say so. A replay that the shared ring reports is remembered locally, where it will be
- * cheap. When the shared ring does not answer, the local claim stands and the outcome is `unreachable`: the caller goes on if
+ * counts as consumed only when both say so. A replay that the shared ring reports is not remembered locally, because whoever holds
+ * that claim may give it back. When the shared ring does not answer, the local claim stands and the outcome is `unreachable`: the caller goes on if
  * a ledger decides behind the rings, and otherwise refuses and releases.
  */
 export class ReplayRings implements ReplayStore {
@@ -32,7 +32,9 @@ export class ReplayRings implements ReplayStore {
 
   async consume(claim: Claim): Promise<ReplayOutcome> {
     if ((await this.#local.consume(claim)) === 'replayed') return 'replayed'
-    return this.#shared.consume(claim)
+    const outcome = await this.#shared.consume(claim)
+    if (outcome === 'replayed') await this.#local.release(claim)
+    return outcome
   }
 
   /** From the outside in, so that whoever claims the key here next finds it free there. */

@@ -1,3 +1,4 @@
+import { Readable } from 'node:stream'
 import type {} from '@fastify/jwt'
 import Fastify, { type FastifyInstance, type FastifyRequest } from 'fastify'
 import { accessPolicy, accessToken, KeysUnavailable, LruReplayStore, problem, singleUse } from 'stepgate'
@@ -187,6 +188,26 @@ t.test('single use with nothing behind the replay store', async (t) => {
     t.equal((await call('POST', '/pay', token)).status, 503, 'expiry, leeway and a margin of a minute')
     clock.advance(1)
     t.equal((await call('POST', '/pay', token)).status, 200, 'the token that was refused was not used up')
+  })
+
+  t.test('refuses a token that expired while the body came: its claim may be forgotten already', async (t) => {
+    const { app, call, clock, mint } = await buildService(t)
+    const token = mint()
+    const headers = { authorization: `Bearer ${token}`, 'content-type': 'application/json' }
+    const body = new Readable({ read: () => undefined })
+    // The body is read once the token was accepted.
+    const accepted = new Promise<void>((resolve) => {
+      body._read = () => resolve()
+    })
+    const late = app.inject({ method: 'POST', url: '/pay', headers, payload: body })
+    await accepted
+    t.equal((await call('POST', '/pay', token)).status, 200)
+    clock.advance(366_000)
+    body.push('{}')
+    body.push(null)
+    const { statusCode, json } = await late
+    t.equal(statusCode, 401)
+    t.match(json(), { type: /\/expired-token$/ })
   })
 
   t.test('refuses tokens that may have been issued before the process started', async (t) => {

@@ -8,6 +8,7 @@ import {
   type BookingOutcome,
   type Ledger,
   LedgerUnavailable,
+  OutcomeUnknown,
   type Owner,
   type Transfer,
   type TransferOrder,
@@ -18,6 +19,7 @@ import { connectClient, openPool } from './connections.js'
 import { explainPreparing, explainReading, UnusableDatabase } from './faults.js'
 import { GroupBooking } from './group-booking.js'
 import { migrate } from './migrate.js'
+import { accountSql, accountsOfSql, entriesOfSql, openAccountsSql, pruneSql, transferSql } from './statements.js'
 
 export interface PostgresLedgerOptions {
   /** `postgres://` URL, with database; `sslmode=verify-full` for TLS. */
@@ -33,7 +35,6 @@ const retryMs = 1000
 /** How long a start waits for the database before it goes on without. */
 const patienceMs = 5000
 const closeTimeoutMs = 1000
-const pruneBatchSize = 500
 const uuid = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
 
 /**
@@ -74,21 +75,13 @@ export class PostgresLedger implements Ledger {
   }
 
   async accountsOf({ issuer, subject }: Owner): Promise<Account[]> {
-    const rows = await this.#read<AccountRow>(
-      'accounts_of',
-      'select id, iban, name, currency, balance from stepgate.accounts where issuer = $1 and subject = $2 order by iban',
-      [issuer, subject],
-    )
+    const rows = await this.#read<AccountRow>('accounts_of', accountsOfSql, [issuer, subject])
     return rows.map(toAccount)
   }
 
   async account({ issuer, subject }: Owner, accountId: string): Promise<Account | undefined> {
     if (!uuid.test(accountId)) return undefined
-    const rows = await this.#read<AccountRow>(
-      'account',
-      'select id, iban, name, currency, balance from stepgate.accounts where id = $1 and issuer = $2 and subject = $3',
-      [accountId, issuer, subject],
-    )
+    const rows = await this.#read<AccountRow>('account', accountSql, [accountId, issuer, subject])
     return rows.map(toAccount)[0]
   }
 
@@ -98,32 +91,17 @@ export class PostgresLedger implements Ledger {
     { limit, before }: { limit: number; before: number | undefined },
   ): Promise<AccountEntry[] | undefined> {
     if ((await this.account(owner, accountId)) === undefined) return undefined
-    const rows = await this.#read<EntryRow>(
-      'entries_of',
-      `select p.number, p.transfer_id, t.booked_at_ms, counterparty.iban as counterparty_iban, t.currency, p.amount,
-         t.remittance_information
-       from stepgate.postings p
-       join stepgate.transfers t on t.id = p.transfer_id
-       join stepgate.accounts counterparty on counterparty.id =
-         case t.debtor_account_id when p.account_id then t.creditor_account_id else t.debtor_account_id end
-       where p.account_id = $1 and p.number < $2 order by p.number desc limit $3`,
-      [accountId, before ?? Number.MAX_SAFE_INTEGER, limit],
-    )
+    const rows = await this.#read<EntryRow>('entries_of', entriesOfSql, [
+      accountId,
+      before ?? Number.MAX_SAFE_INTEGER,
+      limit,
+    ])
     return rows.map(toEntry)
   }
 
   async transfer({ issuer, subject }: Owner, transferId: string): Promise<Transfer | undefined> {
     if (!uuid.test(transferId)) return undefined
-    const rows = await this.#read<TransferRow>(
-      'transfer',
-      `select t.id, t.booked_at_ms, debtor.iban as debtor_iban, creditor.iban as creditor_iban, t.creditor_name, t.currency,
-         t.amount, t.remittance_information
-       from stepgate.transfers t
-       join stepgate.accounts debtor on debtor.id = t.debtor_account_id
-       join stepgate.accounts creditor on creditor.id = t.creditor_account_id
-       where t.id = $1 and debtor.issuer = $2 and debtor.subject = $3`,
-      [transferId, issuer, subject],
-    )
+    const rows = await this.#read<TransferRow>('transfer', transferSql, [transferId, issuer, subject])
     return rows.map(toTransfer)[0]
   }
 
@@ -131,7 +109,16 @@ export class PostgresLedger implements Ledger {
     const row = await this.#bookings.submit(order)
     if (row === 'key-in-use') return { kind: row }
     const isStored = row.outcome === 'repeated' && row.booked_id !== null
-    return toOutcome(row, order, isStored ? await this.transfer(order.owner, row.booked_id as string) : undefined)
+    return toOutcome(row, order, isStored ? await this.#readBooked(order.owner, row.booked_id as string) : undefined)
+  }
+
+  /** A transfer that is known to be booked: when it cannot be read, "nothing was booked" would be a lie. */
+  async #readBooked(owner: Owner, transferId: string): Promise<Transfer | undefined> {
+    try {
+      return await this.transfer(owner, transferId)
+    } catch (error) {
+      throw new OutcomeUnknown('the stored answer cannot be read', { cause: error })
+    }
   }
 
   async openAccounts(issuer: string, accounts: readonly OpeningAccount[]): Promise<number> {
@@ -139,22 +126,15 @@ export class PostgresLedger implements Ledger {
     const client = await this.#connectAtLeisure()
     try {
       const column = <T>(read: (account: OpeningAccount) => T): T[] => accounts.map(read)
-      const { rowCount } = await client.query(
-        `insert into stepgate.accounts (id, issuer, subject, iban, name, currency, opening_balance, balance)
-         select id, $1, subject, iban, name, currency, balance, balance
-         from unnest($2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], $7::bigint[])
-           as opening (id, subject, iban, name, currency, balance)
-         on conflict (iban) do nothing`,
-        [
-          issuer,
-          column(() => randomUUID()),
-          column(({ subject }) => subject),
-          column(({ iban }) => iban),
-          column(({ name }) => name),
-          column(({ currency }) => currency),
-          column(({ balanceMinorUnits }) => balanceMinorUnits),
-        ],
-      )
+      const { rowCount } = await client.query(openAccountsSql, [
+        issuer,
+        column(() => randomUUID()),
+        column(({ subject }) => subject),
+        column(({ iban }) => iban),
+        column(({ name }) => name),
+        column(({ currency }) => currency),
+        column(({ balanceMinorUnits }) => balanceMinorUnits),
+      ])
       return rowCount as number
     } catch (error) {
       throw explainReading(error)
@@ -163,16 +143,13 @@ export class PostgresLedger implements Ledger {
     }
   }
 
-  /** Skips what another replica is forgetting, so that none waits for another. */
   async prune(nowMs: number): Promise<number> {
-    const tables = ['spent_tokens', 'idempotency_records']
+    const tables = ['spent_tokens', 'idempotency_records'] as const
     let pruned = 0
     for (const table of tables) {
       const { rowCount } = await this.#query({
         name: `prune_${table}`,
-        text: `delete from stepgate.${table} where ctid = any (array(
-          select ctid from stepgate.${table} where remember_until_ms <= $1
-          order by remember_until_ms limit ${pruneBatchSize} for update skip locked))`,
+        text: pruneSql(table),
         values: [nowMs],
       })
       pruned += rowCount as number
