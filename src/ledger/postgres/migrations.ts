@@ -61,6 +61,13 @@ export const migrations: readonly string[] = [
   );
   create index idempotency_records_by_time on stepgate.idempotency_records (remember_until_ms);
 
+  -- Ends a group in which one order depends on another, so that they are sent again one by one.
+  create function stepgate.send_alone_1() returns text language plpgsql as $$
+  begin
+    raise exception 'an order of the group depends on another' using errcode = 'SG002';
+  end
+  $$;
+
   -- A group of orders in one statement, and so in one round trip and one transaction, which all of them share. Answers a row
   -- for each, by its number. Locks are taken in one order (idempotency keys, accounts, tokens, each sorted), and accounts before
   -- the transfers that refer to them, so that no two groups wait for each other. SG001: an idempotency key is in use.
@@ -69,19 +76,16 @@ export const migrations: readonly string[] = [
     out number integer, out outcome text, out token_spent boolean, out reason text, out decided_request_id text,
     out booked_id uuid
   ) returns setof record language plpgsql as $$
-  declare
-    known record;
-    an_order record;
-    debtor stepgate.accounts;
-    creditor stepgate.accounts;
+  #variable_conflict use_column
   begin
     if jsonb_path_exists(orders, '$[*].key') then
       begin
         perform set_config('lock_timeout', (lock_timeout_ms / 2)::text, true);
         perform pg_advisory_xact_lock(sorted.lock) from (
-          select distinct hashtextextended(concat_ws(chr(31), o.issuer, o.subject, o.key), 0) as lock
+          select hashtextextended(concat_ws(chr(31), o.issuer, o.subject, o.key), 0) as lock,
+            case when count(*) > 1 then stepgate.send_alone_1() end
           from jsonb_to_recordset(orders) as o (issuer text, subject text, key text)
-          where o.key is not null order by 1
+          where o.key is not null group by o.issuer, o.subject, o.key order by 1
         ) sorted;
       exception when lock_not_available then
         raise exception 'an idempotency key is in use' using errcode = 'SG001';
@@ -93,83 +97,97 @@ export const migrations: readonly string[] = [
         lateral (values (o.debtor_iban), (o.creditor_iban)) as iban (value)
     )) order by iban for no key update;
 
-    for an_order in
+    -- What follows is a statement of its own, because only that sees what others committed before the locks were taken.
+    return query
+    with o as materialized (
       select * from jsonb_to_recordset(orders) as o (
         number integer, issuer text, subject text, token_issuer text, jti text, token_until_ms bigint,
         key text, digest text, key_until_ms bigint, request_id text, now_ms bigint,
         transfer_id uuid, debtor_iban text, creditor_iban text, creditor_name text, currency text, amount text,
         amount_minor bigint, remittance text
-      ) order by o.token_issuer collate "C", o.jti collate "C"
-    loop
-      number := an_order.number;
-      reason := null;
-      booked_id := null;
-      decided_request_id := an_order.request_id;
-
-      if an_order.key is not null then
-        select * into known from stepgate.idempotency_records r
-          where r.issuer = an_order.issuer and r.subject = an_order.subject and r.key = an_order.key
-            and r.remember_until_ms > an_order.now_ms;
-        if found then
-          outcome := case when known.request_digest = decode(an_order.digest, 'hex') then 'repeated' else 'key-reused' end;
-          token_spent := exists (
-            select from stepgate.spent_tokens t where t.issuer = an_order.token_issuer and t.jti = an_order.jti
-          );
-          reason := known.decline_reason;
-          decided_request_id := known.request_id;
-          booked_id := known.transfer_id;
-          return next;
-          continue;
-        end if;
-      end if;
-
-      insert into stepgate.spent_tokens values (an_order.token_issuer, an_order.jti, an_order.token_until_ms)
-        on conflict do nothing;
-      token_spent := true;
-      if not found then
-        outcome := 'token-spent';
-        return next;
-        continue;
-      end if;
-      outcome := 'decided';
-
-      select * into debtor from stepgate.accounts where iban = an_order.debtor_iban;
-      select * into creditor from stepgate.accounts where iban = an_order.creditor_iban;
-      reason := case
-        when debtor.id is null or creditor.id is null then 'not-found'
-        when debtor.issuer <> an_order.issuer or debtor.subject <> an_order.subject then 'not-found'
-        when debtor.id = creditor.id then 'same-account'
-        when debtor.currency <> an_order.currency or creditor.currency <> an_order.currency then 'currency-mismatch'
-        when debtor.balance < an_order.amount_minor then 'insufficient-funds'
-        when creditor.balance + an_order.amount_minor > 999999999999999999 then 'balance-limit'
-      end;
-
-      if reason is null then
-        booked_id := an_order.transfer_id;
-        insert into stepgate.transfers values (
-          booked_id, an_order.now_ms, debtor.id, creditor.id, an_order.creditor_name, an_order.currency, an_order.amount,
-          an_order.remittance
-        );
-        insert into stepgate.postings values
-          (debtor.id, debtor.last_entry + 1, booked_id, -an_order.amount_minor),
-          (creditor.id, creditor.last_entry + 1, booked_id, an_order.amount_minor);
-        update stepgate.accounts
-          set last_entry = last_entry + 1,
-              balance = balance + case id when debtor.id then -an_order.amount_minor else an_order.amount_minor end
-          where id in (debtor.id, creditor.id);
-      end if;
-
-      if an_order.key is not null then
-        insert into stepgate.idempotency_records values (
-          an_order.issuer, an_order.subject, an_order.key, decode(an_order.digest, 'hex'), an_order.request_id, booked_id,
-          reason, an_order.key_until_ms
-        ) on conflict (issuer, subject, key) do update set
-          request_digest = excluded.request_digest, request_id = excluded.request_id,
-          transfer_id = excluded.transfer_id, decline_reason = excluded.decline_reason,
-          remember_until_ms = excluded.remember_until_ms;
-      end if;
-      return next;
-    end loop;
+      )
+    ),
+    stored as materialized (
+      select o.number, o.digest, r.request_digest, r.decline_reason, r.request_id, r.transfer_id,
+        exists (select from stepgate.spent_tokens t where t.issuer = o.token_issuer and t.jti = o.jti) as token_spent
+      from o join stepgate.idempotency_records r
+        on r.issuer = o.issuer and r.subject = o.subject and r.key = o.key and r.remember_until_ms > o.now_ms
+    ),
+    -- A token that two orders of the group bring is the first one's.
+    new as materialized (
+      select o.*, row_number() over (partition by o.token_issuer, o.jti order by o.number) as use_of_token
+      from o where o.number not in (select stored.number from stored)
+    ),
+    spent as (
+      insert into stepgate.spent_tokens
+      select token_issuer, jti, token_until_ms from new where use_of_token = 1
+      order by token_issuer collate "C", jti collate "C"
+      on conflict do nothing returning issuer, jti
+    ),
+    found as (
+      select new.*, debtor.id as debtor_id, creditor.id as creditor_id,
+        debtor.balance as debtor_balance, creditor.balance as creditor_balance,
+        case
+          when debtor.id is null or creditor.id is null then 'not-found'
+          when debtor.issuer <> new.issuer or debtor.subject <> new.subject then 'not-found'
+          when debtor.id = creditor.id then 'same-account'
+          when debtor.currency <> new.currency or creditor.currency <> new.currency then 'currency-mismatch'
+        end as mismatch
+      from new
+      join spent on spent.issuer = new.token_issuer and spent.jti = new.jti
+      left join stepgate.accounts debtor on debtor.iban = new.debtor_iban
+      left join stepgate.accounts creditor on creditor.iban = new.creditor_iban
+      where new.use_of_token = 1
+    ),
+    -- One order alone is judged by the balances. In a group all must pass whichever comes first, or they are sent alone.
+    decided as materialized (
+      select *, case
+        when mismatch is not null then mismatch
+        when debtor_balance < sum(amount_minor) over (partition by debtor_id, mismatch)
+          then case count(*) over () when 1 then 'insufficient-funds' else stepgate.send_alone_1() end
+        when creditor_balance + sum(amount_minor) over (partition by creditor_id, mismatch) > 999999999999999999
+          then case count(*) over () when 1 then 'balance-limit' else stepgate.send_alone_1() end
+      end as reason
+      from found
+    ),
+    booked as (
+      insert into stepgate.transfers
+      select transfer_id, now_ms, debtor_id, creditor_id, creditor_name, currency, amount, remittance
+      from decided where reason is null
+    ),
+    moves as materialized (
+      select account.id, number, transfer_id, account.change,
+        row_number() over (partition by account.id order by number) as step
+      from decided, lateral (values (debtor_id, -amount_minor), (creditor_id, amount_minor)) as account (id, change)
+      where reason is null
+    ),
+    posted as (
+      insert into stepgate.postings
+      select moves.id, accounts.last_entry + step, transfer_id, change
+      from moves join stepgate.accounts on accounts.id = moves.id
+    ),
+    moved as (
+      update stepgate.accounts set balance = balance + change, last_entry = last_entry + steps
+      from (select moves.id, sum(change)::bigint as change, count(*) as steps from moves group by moves.id) as total
+      where accounts.id = total.id
+    ),
+    recorded as (
+      insert into stepgate.idempotency_records
+      select issuer, subject, key, decode(digest, 'hex'), request_id, case when reason is null then transfer_id end, reason,
+        key_until_ms
+      from decided where key is not null
+      on conflict (issuer, subject, key) do update set
+        request_digest = excluded.request_digest, request_id = excluded.request_id, transfer_id = excluded.transfer_id,
+        decline_reason = excluded.decline_reason, remember_until_ms = excluded.remember_until_ms
+    )
+    select number, case when request_digest = decode(digest, 'hex') then 'repeated' else 'key-reused' end, token_spent,
+      decline_reason, request_id, transfer_id
+    from stored
+    union all
+    select number, 'decided', true, reason, request_id, case when reason is null then transfer_id end from decided
+    union all
+    select number, 'token-spent', true, null, request_id, null from new
+      where number not in (select decided.number from decided);
   end
   $$;
   `,
