@@ -10,17 +10,22 @@ const scopeClaims = ['scope', 'scp', 'permissions'] as const
 const authenticationValue = /^[\x21\x23-\x5b\x5d-\x7e]{1,255}$/
 
 /** One environment variable: a parser that returns undefined for what it does not take, and words for what it does. */
-function variable<T>(expected: string, parse: (text: string) => T | undefined) {
+function variable<T>(expected: string, parse: (text: string) => T | undefined, show = quote) {
   return z.string().transform((text, context): T => {
     const value = parse(text)
-    if (value === undefined) context.addIssue({ code: 'custom', message: `expected ${expected}, got ${quote(text)}` })
+    if (value === undefined) context.addIssue({ code: 'custom', message: `expected ${expected}, got ${show(text)}` })
     return value as T
   })
 }
 
-/** Values are cut and escaped, and one that may hold a password is not shown at all. */
+/** Values are cut and escaped, and one that holds user information is not shown at all. */
 function quote(text: string): string {
-  return /@|password/i.test(text) ? '(not shown)' : JSON.stringify(text.length > 100 ? `${text.slice(0, 100)}…` : text)
+  return text.includes('@') ? hide() : JSON.stringify(text.length > 100 ? `${text.slice(0, 100)}…` : text)
+}
+
+/** For values that may hold a password in any form. */
+function hide(): string {
+  return '(not shown)'
 }
 
 const integer = (least: number, most: number) =>
@@ -131,10 +136,15 @@ const environmentSchema = z
     STEP_UP_MAX_AGE: integer(0, 31_536_000).optional(),
     SINGLE_USE_MAX_LIFETIME: integer(1, 86_400).default(600),
     REPLAY_CACHE_SIZE: integer(1, 10_000_000).default(100_000),
-    REDIS_URL: variable('redis:// or rediss:// with a host, such as redis://127.0.0.1:6379', parseRedisUrl).optional(),
+    REDIS_URL: variable(
+      'redis:// or rediss:// with a host, such as redis://127.0.0.1:6379',
+      parseRedisUrl,
+      hide,
+    ).optional(),
     DATABASE_URL: variable(
       'postgres:// with host and database, such as postgres://stepgate@127.0.0.1/stepgate',
       parseDatabaseUrl,
+      hide,
     ).optional(),
     DATA_DIR: z.string().default('./data'),
     ACCOUNTS_FILE: accountsFile.default([]),

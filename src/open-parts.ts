@@ -49,14 +49,20 @@ export async function openRings(config: Config, clock: Clock, report: Report): P
     import('./replay/redis-replay-store.js'),
   ])
   const client = await openRedisClient(config.REDIS_URL)
+  let isClosed = false
   const shared = new RedisReplayStore({
     client,
     clock,
-    onChange: (fault) =>
-      fault === undefined
-        ? report('info', 'Redis answers again')
-        : report('warn', 'Redis is out of reach: the ledger alone makes tokens single-use', fault),
+    onChange: (fault) => {
+      if (isClosed) return
+      if (fault === undefined) report('info', 'Redis answers again')
+      else report('warn', 'Redis is out of reach: the ledger alone makes tokens single-use', fault)
+    },
     onWarning: (warning) => report('warn', `Redis: ${warning}`),
   })
-  return { replayStore: new ReplayRings({ local, shared }), size, close: () => client.disconnect() }
+  const close = () => {
+    isClosed = true
+    client.disconnect()
+  }
+  return { replayStore: new ReplayRings({ local, shared }), size, close }
 }

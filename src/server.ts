@@ -30,7 +30,9 @@ async function start(config: Config, warnings: readonly string[]): Promise<void>
     closeGracefully(await serve({ config, warnings, adminListener: true }))
   } else {
     // The primary shows that the ledger is sound and opens the accounts, as soon as it can; each worker opens it for itself.
-    const ledger = await openLedger(config, () => undefined)
+    const ledger = await openLedger(config, (_, message, fault) => {
+      process.stderr.write(`${message}${fault instanceof Error ? `: ${fault.message}` : ''}\n`)
+    })
     const workers = startWorkers(config)
     closeGracefully(async () => {
       await workers.close()

@@ -56,6 +56,7 @@ export class LruReplayStore implements ReplayStore {
     return 'consumed'
   }
 
+  /** Looks at the key alone: of this process's claims only one holds it, unless it was forgotten for another. */
   async release({ key }: Claim): Promise<void> {
     this.#expiryByDigest.delete(digestOf(key))
   }

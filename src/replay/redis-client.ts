@@ -21,6 +21,8 @@ export async function openRedisClient(url: string): Promise<Redis> {
     connectTimeout: connectTimeoutMs,
     socketTimeout: socketTimeoutMs,
     connectionName: 'stepgate',
+    // A server that was demoted without closing its connections takes no claims: the next connection finds the new one.
+    reconnectOnError: ({ message }) => message.startsWith('READONLY'),
     retryStrategy: (attempt) => Math.min(attempt * 50, longestRetryDelayMs),
   })
 }

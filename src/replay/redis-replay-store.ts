@@ -3,7 +3,10 @@ import type { Clock } from '../core/clock.js'
 import type { Claim, ReplayOutcome, ReplayStore } from './replay-store.js'
 
 export interface RedisReplayStoreOptions {
-  /** A client of the caller's, who opens and closes it. Best without an offline queue, so that nothing is sent late. */
+  /**
+   * A client of the caller's, who opens and closes it. With `enableOfflineQueue: false`, `autoResendUnfulfilledCommands: false` and
+   * `maxRetriesPerRequest: 0`: a claim that is sent a second time would meet itself.
+   */
   client: Redis | Cluster
   clock: Clock
   /** What stands before every key. */
@@ -35,6 +38,7 @@ export class RedisReplayStore implements ReplayStore {
   /** Whether the server was looked at since the connection was made or a deadline was missed. Nothing is claimed before. */
   #inspected = false
   #fault: Error | undefined
+  #policy = 'noeviction'
   #nextInspection: NodeJS.Timeout | undefined
 
   constructor(options: RedisReplayStoreOptions) {
@@ -56,7 +60,7 @@ export class RedisReplayStore implements ReplayStore {
     const { client } = this.#options
     try {
       const reply = await withinDeadline(client.set(this.#prefix + key, id, 'PXAT', expiresAtMs, 'NX'))
-      this.#recover()
+      if (this.#inspected) this.#recover()
       return reply === 'OK' ? 'consumed' : 'replayed'
     } catch (error) {
       this.#fail(error as Error)
@@ -76,7 +80,8 @@ export class RedisReplayStore implements ReplayStore {
   }
 
   #fail(error: Error): void {
-    if (this.#fault === undefined) this.#options.onChange?.(error)
+    // Not the error itself: ioredis hangs the command on it, with its password.
+    if (this.#fault === undefined) this.#options.onChange?.(new Error(error.message))
     this.#fault = error
     if (error instanceof DeadlineMissed || error instanceof ConnectionLost) this.#inspected = false
     if (error instanceof DeadlineMissed) this.#inspectLater()
@@ -95,9 +100,10 @@ export class RedisReplayStore implements ReplayStore {
       const leadMs = Number(seconds) * 1000 - clock.nowMs()
       if (leadMs > maxClockLeadMs) throw new Error(`its clock is ${Math.round(leadMs / 1000)} s ahead of this one`)
       const policy = await withinDeadline(readEvictionPolicy(client))
-      if (policy !== 'noeviction') {
+      if (policy !== 'noeviction' && policy !== this.#policy) {
         onWarning?.(`maxmemory-policy is ${policy}: expected noeviction, as an evicted claim lets its token pass again`)
       }
+      this.#policy = policy
       this.#inspected = true
       this.#recover()
     } catch (error) {

@@ -8,7 +8,7 @@ import { Refusal } from '../core/refusal.js'
 import {
   type BookingOutcome,
   type Ledger,
-  LedgerUnavailable,
+  OutcomeUnknown,
   type Transfer,
   type TransferInstruction,
 } from '../ledger/ledger.js'
@@ -93,7 +93,8 @@ export const transferRoutes: FastifyPluginAsyncZod<TransferRouteOptions> = async
         nowMs: clock.nowMs(),
       })
     } catch (error) {
-      if (error instanceof LedgerUnavailable) await app.giveBackToken(request)
+      // Whatever else it was, nothing was booked; and should that be wrong, the ledger knows the token.
+      if (!(error instanceof OutcomeUnknown)) await app.giveBackToken(request)
       throw error
     }
   }

@@ -8,7 +8,8 @@ import { makeOrder } from './orders.js'
 interface Statement {
   /** Numbers of its orders, from 0. */
   numbers: number[]
-  answer(): void
+  /** Answers `decided` for every order, unless something else is said of its number; null leaves its row out. */
+  answer(others?: Record<number, string | null>): void
   fail(severity: string, code: string): void
 }
 
@@ -22,7 +23,10 @@ function setUp({ connect = async (_nth: number): Promise<void> => undefined } = 
       const numbers = (JSON.parse(values[0]) as { number: number }[]).map(({ number }) => number)
       statements.push({
         numbers,
-        answer: () => resolve({ rows: numbers.map((number) => ({ number, outcome: 'decided' })) }),
+        answer: (others = {}) => {
+          const rows = numbers.map((number) => ({ number, outcome: number in others ? others[number] : 'decided' }))
+          resolve({ rows: rows.filter(({ outcome }) => outcome !== null) })
+        },
         fail: (severity, code) => reject(Object.assign(new Error(code), { severity, code })),
       })
     })
@@ -66,25 +70,75 @@ t.test('orders of one turn are one group of at most 64, and four groups are unde
   t.ok(isTidy(), 'every connection was given back, none thrown away')
 })
 
-t.test('a group that was refused for one of its orders is sent again, each alone', async (t) => {
+t.test('a group that was refused for one of its orders is sent again in halves, until that one is alone', async (t) => {
   const { arrived, released, statements, submit } = setUp()
   const group = submit(3)
   await arrived(1)
   statements[0]?.fail('ERROR', '55P03')
+  await arrived(2)
+  statements[1]?.fail('ERROR', 'SG001')
+  await arrived(3)
+  statements[2]?.answer()
   await arrived(4)
+  statements[3]?.fail('ERROR', 'SG001')
+  await arrived(5)
+  statements[4]?.fail('ERROR', '55P03')
   t.strictSame(
     statements.map(({ numbers }) => numbers),
-    [[0, 1, 2], [0], [0], [0]],
+    [[0, 1, 2], [0, 1], [0], [0], [0]],
   )
-  statements[1]?.answer()
-  statements[2]?.fail('ERROR', 'SG001')
-  statements[3]?.fail('ERROR', '55P03')
   t.match(await group, [
     { value: { outcome: 'decided' } },
     { value: 'key-in-use' },
     { reason: { name: 'LedgerUnavailable', cause: { code: '55P03' } } },
   ])
-  t.strictSame(released, [false, undefined, false, false])
+  t.strictSame(released, [false, false, undefined, false, false])
+})
+
+t.test('an order that depends on another of its group is sent again alone; one without a row is unknown', async (t) => {
+  const { arrived, isTidy, statements, submit } = setUp()
+  const group = submit(3)
+  await arrived(1)
+  statements[0]?.answer({ 1: 'alone', 2: null })
+  await arrived(2)
+  t.strictSame(statements[1]?.numbers, [0])
+  statements[1]?.answer({ 0: 'token-spent' })
+  t.match(await group, [
+    { value: { outcome: 'decided' } },
+    { value: { outcome: 'token-spent' } },
+    { reason: { name: 'OutcomeUnknown' } },
+  ])
+  t.ok(isTidy())
+})
+
+t.test('what was refused too late to be answered in time is not sent again', async (t) => {
+  const { arrived, isTidy, statements, submit } = setUp()
+  const group = submit(2)
+  await arrived(1)
+  passTime(t, 1600)
+  statements[0]?.fail('ERROR', '55P03')
+  for (const outcome of await group) t.match(outcome, { reason: { name: 'LedgerUnavailable' } })
+  t.equal(statements.length, 1)
+  t.ok(isTidy())
+})
+
+t.test('orders that find no connection wait for those that other groups have', async (t) => {
+  let refuses = false
+  const { arrived, statements, submit } = setUp({
+    connect: async () => {
+      if (refuses) throw new LedgerUnavailable('no connection')
+    },
+  })
+  const first = submit(1)
+  await arrived(1)
+  refuses = true
+  const second = submit(2)
+  await new Promise(setImmediate)
+  refuses = false
+  statements[0]?.answer()
+  await arrived(2)
+  statements[1]?.answer()
+  t.ok([...(await first), ...(await second)].every(({ status }) => status === 'fulfilled'))
 })
 
 t.test('a group whose connection broke is not sent again: nobody knows whether it was booked', async (t) => {
@@ -119,18 +173,17 @@ t.test('an order that waited for half a second is refused rather than sent late'
     await arrived(n)
   }
   const late = submit(3)
-  passTime(t, 501)
-  for (const statement of statements) statement.answer()
   for (const outcome of await late) {
     t.match(outcome, { reason: { name: 'LedgerUnavailable', message: 'PostgreSQL is too busy' } })
   }
+  for (const statement of statements) statement.answer()
   await Promise.all(early)
   t.equal(statements.length, 4)
-  t.ok(isTidy(), 'the connections that were for them were given back')
   const next = submit(1)
   await arrived(5)
   statements[4]?.answer()
   t.match(await next, [{ status: 'fulfilled' }])
+  t.ok(isTidy())
 })
 
 t.test('no more orders wait than there is room for', async (t) => {

@@ -12,7 +12,8 @@ import { makeTransferId } from '../transfer-id.js'
 export interface BookingRow {
   /** Which of the orders, from 0. */
   number: number
-  outcome: 'decided' | 'repeated' | 'token-spent' | 'key-reused'
+  /** `alone`: nothing was decided, because it depends on another order of the group. */
+  outcome: 'decided' | 'repeated' | 'token-spent' | 'key-reused' | 'alone'
   token_spent: boolean
   reason: DeclineReason | null
   decided_request_id: string

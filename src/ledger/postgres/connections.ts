@@ -1,12 +1,12 @@
 import type { Client, ClientConfig, Pool } from 'pg'
+import { UnusableDatabase } from './faults.js'
 
-/** Together these keep the promise that a transfer is answered within two seconds, whatever PostgreSQL does. */
 const acquireTimeoutMs = 500
 const lockTimeoutMs = 1000
 const statementTimeoutMs = 1300
-/** For a migration, which may have much to do. */
+/** For opening accounts and migrations: one that needs longer is better written in steps. */
 const leisureConnectTimeoutMs = 3000
-const leisureTimeoutMs = 600_000
+const leisureTimeoutMs = 60_000
 /** After the server's own timeout, so that only a server that is frozen or cut off is given up without an answer. */
 const answerTimeoutMs = 1500
 const poolSize = 10
@@ -18,10 +18,16 @@ function baseConfig(url: string): ClientConfig {
 
 /**
  * The connections that serve requests. Each process has up to ten; whoever finds none within half a second is told so.
- * Integers of 64 bits come back as bigint, in this pool only. pg is loaded on demand, as SQLite ledgers do without it.
+ * Integers of 64 bits come back as bigint, in this pool only. pg is loaded on demand, as SQLite ledgers do without it. Throws
+ * `UnusableDatabase` when the URL, or a file that it names, cannot be read.
  */
 export async function openPool(url: string): Promise<Pool> {
   const { default: pg } = await import('pg')
+  try {
+    new pg.Client(baseConfig(url))
+  } catch (error) {
+    throw new UnusableDatabase(`the URL cannot be used: ${(error as Error).message}`, { cause: error })
+  }
   const pool = new pg.Pool({
     ...baseConfig(url),
     max: poolSize,
@@ -48,6 +54,17 @@ export async function connectClient(url: string): Promise<Client> {
   })
   // Without a listener a connection that breaks between two queries would end the process; the next query reports it.
   client.on('error', () => undefined)
-  await client.connect()
-  return client
+  try {
+    await client.connect()
+    return client
+  } catch (error) {
+    // Where the client gave up, the server may still be waiting for it.
+    closeSoon(client)
+    throw error
+  }
+}
+
+/** Says goodbye without waiting for the answer, which a frozen server would owe for ever. */
+export function closeSoon(client: Client): void {
+  client.end().catch(() => undefined)
 }

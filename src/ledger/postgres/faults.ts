@@ -61,6 +61,9 @@ function isUnavailability(state: string): boolean {
 export function explainPreparing(error: unknown): unknown {
   const state = sqlState(error)
   if (state === '28P01' || state === '28000') return new UnusableDatabase('the database refuses the user or password')
+  // What pg says when a server wants a password and the URL has none.
+  if (/client password must be a string/.test(String(error)))
+    return new UnusableDatabase('the database asks for a password')
   if (state === '3D000') return new UnusableDatabase('the database does not exist')
   if (state === '42501')
     return new UnusableDatabase('the user may not create the schema stepgate: grant create on the database')

@@ -1,5 +1,5 @@
 import type { PoolClient } from 'pg'
-import { LedgerUnavailable, type TransferOrder } from '../ledger.js'
+import { LedgerUnavailable, OutcomeUnknown, type TransferOrder } from '../ledger.js'
 import { type BookingRow, bookingQuery } from './booking.js'
 import { explainBooking, isKeyInUse } from './faults.js'
 
@@ -13,21 +13,27 @@ interface Waiting {
 const maxGroupSize = 64
 /** Groups that are under way at a time in this process: while they are, the next orders gather. */
 const maxGroups = 4
-const maxWaiting = 4096
+const maxOrdersWaiting = 4096
 const maxWaitMs = 500
+/** From its arrival an order is answered within this time, whatever PostgreSQL does. */
+const deadlineMs = 1700
 /** A group does not wait long for a lock, because whoever is in it waits as well. */
-const groupLockTimeoutMs = 300
+const groupLockTimeoutMs = 200
 const loneLockTimeoutMs = 1000
+/** With less time left nothing is sent any more. */
+const leastTimeMs = 150
 
 /**
  * Lets orders that arrive together share one statement: one round trip, one transaction, one flush to disk. The first order
- * goes at once; the next ones gather while groups are under way. When a group is refused, because of one order or because of
- * a lock that one of them waits for, each of its orders is sent again alone, so that none fails for another.
+ * goes at once; the next ones gather while groups are under way. A group that is refused, because of one order or of a lock
+ * that one of them waits for, is sent again in halves, so that an order fails only for itself.
  */
 export class GroupBooking {
   readonly #connect: () => Promise<PoolClient>
   #waiting: Waiting[] = []
   #groups = 0
+  #isGathering = false
+  #expiry: NodeJS.Timeout | undefined
 
   /** @param connect gives a connection, or throws `LedgerUnavailable` */
   constructor(connect: () => Promise<PoolClient>) {
@@ -36,74 +42,104 @@ export class GroupBooking {
 
   /** Books an order. Rejects with `LedgerUnavailable`, `OutcomeUnknown`, or an error of the statement itself. */
   submit(order: TransferOrder): Promise<BookingRow | 'key-in-use'> {
-    if (this.#waiting.length >= maxWaiting) return Promise.reject(new LedgerUnavailable('too many orders are waiting'))
+    if (this.#waiting.length >= maxOrdersWaiting)
+      return Promise.reject(new LedgerUnavailable('too many orders are waiting'))
     return new Promise((resolve, reject) => {
       this.#waiting.push({ order, sinceMs: performance.now(), resolve, reject })
-      if (this.#groups < maxGroups) void this.#runGroups()
+      this.#expiry ??= setTimeout(() => this.#expire(), maxWaitMs)
+      void this.#gather()
     })
   }
 
-  /** Sends group after group for as long as orders are waiting. */
-  async #runGroups(): Promise<void> {
-    this.#groups += 1
-    // Orders that arrived in the same turn of the event loop are in the queue after this.
+  /** Starts a group with the orders that arrive in this turn of the event loop, unless enough groups are under way. */
+  async #gather(): Promise<void> {
+    if (this.#isGathering || this.#groups >= maxGroups) return
+    this.#isGathering = true
     await new Promise(setImmediate)
-    while (this.#waiting.length > 0) await this.#runGroup()
+    this.#isGathering = false
+    this.#groups += 1
+    const hadConnection = await this.#runNext()
     this.#groups -= 1
+    if (hadConnection && this.#waiting.length > 0) void this.#gather()
   }
 
-  async #runGroup(): Promise<void> {
+  /** Resolves to false without a connection. */
+  async #runNext(): Promise<boolean> {
     let client: PoolClient
     try {
       client = await this.#connect()
     } catch (error) {
-      for (const { reject } of this.#waiting.splice(0)) reject(error)
-      return
+      // While other groups have connections, those who wait here are their next ones.
+      if (this.#groups === 1) for (const { reject } of this.#waiting.splice(0)) reject(error)
+      return false
     }
-    const group = this.#takeGroup()
-    if (group.length === 0) return client.release()
-    const mayPassAlone = await send(client, group, group.length === 1 ? loneLockTimeoutMs : groupLockTimeoutMs)
-    if (mayPassAlone) await Promise.all(group.map((waiting) => this.#runAlone(waiting)))
+    const group = this.#waiting.splice(0, maxGroupSize)
+    if (this.#waiting.length > 0) void this.#gather()
+    await this.#run(client, group)
+    return true
   }
 
-  async #runAlone(waiting: Waiting): Promise<void> {
-    try {
-      await send(await this.#connect(), [waiting], loneLockTimeoutMs)
-    } catch (error) {
-      waiting.reject(error)
+  /** Sends a group, and again in parts what is left undecided. Answers every order of the group. */
+  async #run(client: PoolClient, group: readonly Waiting[]): Promise<void> {
+    for (const part of await send(client, group)) {
+      try {
+        await this.#run(await this.#connect(), part)
+      } catch (error) {
+        for (const { reject } of part) reject(error)
+      }
     }
   }
 
-  /** The next orders in line. One that waited too long is told so instead, to be answered in time. */
-  #takeGroup(): Waiting[] {
+  /** Refuses the orders that have waited too long for their turn. */
+  #expire(): void {
     const oldestMs = performance.now() - maxWaitMs
-    const group: Waiting[] = []
-    while (group.length < maxGroupSize) {
-      const next = this.#waiting.shift()
-      if (next === undefined) break
-      if (next.sinceMs >= oldestMs) group.push(next)
-      else next.reject(new LedgerUnavailable('PostgreSQL is too busy'))
-    }
-    return group
+    const unavailable = new LedgerUnavailable('PostgreSQL is too busy')
+    while (this.#waiting[0] !== undefined && this.#waiting[0].sinceMs <= oldestMs)
+      this.#waiting.shift()?.reject(unavailable)
+    const [next] = this.#waiting
+    this.#expiry = next && setTimeout(() => this.#expire(), next.sinceMs - oldestMs)
   }
 }
 
-/** Sends a group and answers its orders. Resolves to true, with nobody answered, when they may pass one by one. */
-async function send(client: PoolClient, group: readonly Waiting[], lockTimeoutMs: number): Promise<boolean> {
-  try {
-    const orders = group.map(({ order }) => order)
-    const { rows } = await client.query<BookingRow>(bookingQuery(orders, lockTimeoutMs))
+/** Sends a group and answers its orders, but for those that are to be sent again. Resolves to these, in parts. */
+async function send(client: PoolClient, group: readonly Waiting[]): Promise<Waiting[][]> {
+  const leftMs = Math.min(...group.map(({ sinceMs }) => sinceMs)) + deadlineMs - performance.now()
+  if (group.length === 0 || leftMs < leastTimeMs) {
     client.release()
-    for (const row of rows) group[row.number]?.resolve(row)
-    return false
+    for (const { reject } of group) reject(new LedgerUnavailable('PostgreSQL is too busy'))
+    return []
+  }
+  const lockTimeoutMs = Math.min(group.length === 1 ? loneLockTimeoutMs : groupLockTimeoutMs, leftMs - leastTimeMs / 2)
+  const orders = group.map(({ order }) => order)
+  const query = { ...bookingQuery(orders, Math.floor(lockTimeoutMs)), query_timeout: Math.ceil(leftMs) }
+  try {
+    const { rows } = await client.query<BookingRow>(query)
+    client.release()
+    return answer(group, rows)
   } catch (error) {
     const { fault, isRefused, mayPassAlone } = explainBooking(error)
+    // A connection whose statement was merely refused is sound; any other is thrown away.
     client.release(!isRefused)
-    if (mayPassAlone && group.length > 1) return true
+    if (mayPassAlone && group.length > 1) {
+      const half = Math.ceil(group.length / 2)
+      return [group.slice(0, half), group.slice(half)]
+    }
     for (const { resolve, reject } of group) {
       if (isKeyInUse(fault)) resolve('key-in-use')
       else reject(fault)
     }
-    return false
+    return []
   }
+}
+
+/** Hands each order its row. An order that depends on another of its group was left undecided and is sent alone. */
+function answer(group: readonly Waiting[], rows: readonly BookingRow[]): Waiting[][] {
+  const byNumber = new Map(rows.map((row) => [row.number, row]))
+  return group.flatMap((waiting, number) => {
+    const row = byNumber.get(number)
+    if (row?.outcome === 'alone') return [[waiting]]
+    if (row === undefined) waiting.reject(new OutcomeUnknown('PostgreSQL did not answer for an order'))
+    else waiting.resolve(row)
+    return []
+  })
 }

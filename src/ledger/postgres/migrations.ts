@@ -61,13 +61,6 @@ export const migrations: readonly string[] = [
   );
   create index idempotency_records_by_time on stepgate.idempotency_records (remember_until_ms);
 
-  -- Ends a group in which one order depends on another, so that they are sent again one by one.
-  create function stepgate.send_alone_1() returns text language plpgsql as $$
-  begin
-    raise exception 'an order of the group depends on another' using errcode = 'SG002';
-  end
-  $$;
-
   -- A group of orders in one statement, and so in one round trip and one transaction, which all of them share. Answers a row
   -- for each, by its number. Locks are taken in one order (idempotency keys, accounts, tokens, each sorted), and accounts before
   -- the transfers that refer to them, so that no two groups wait for each other. SG001: an idempotency key is in use.
@@ -82,10 +75,9 @@ export const migrations: readonly string[] = [
       begin
         perform set_config('lock_timeout', (lock_timeout_ms / 2)::text, true);
         perform pg_advisory_xact_lock(sorted.lock) from (
-          select hashtextextended(concat_ws(chr(31), o.issuer, o.subject, o.key), 0) as lock,
-            case when count(*) > 1 then stepgate.send_alone_1() end
+          select distinct hashtextextended(concat_ws(chr(31), o.issuer, o.subject, o.key), 0) as lock
           from jsonb_to_recordset(orders) as o (issuer text, subject text, key text)
-          where o.key is not null group by o.issuer, o.subject, o.key order by 1
+          where o.key is not null order by 1
         ) sorted;
       exception when lock_not_available then
         raise exception 'an idempotency key is in use' using errcode = 'SG001';
@@ -113,42 +105,46 @@ export const migrations: readonly string[] = [
       from o join stepgate.idempotency_records r
         on r.issuer = o.issuer and r.subject = o.subject and r.key = o.key and r.remember_until_ms > o.now_ms
     ),
-    -- A token that two orders of the group bring is the first one's.
     new as materialized (
-      select o.*, row_number() over (partition by o.token_issuer, o.jti order by o.number) as use_of_token
-      from o where o.number not in (select stored.number from stored)
-    ),
-    spent as (
-      insert into stepgate.spent_tokens
-      select token_issuer, jti, token_until_ms from new where use_of_token = 1
-      order by token_issuer collate "C", jti collate "C"
-      on conflict do nothing returning issuer, jti
-    ),
-    found as (
-      select new.*, debtor.id as debtor_id, creditor.id as creditor_id,
+      select o.*, debtor.id as debtor_id, creditor.id as creditor_id,
         debtor.balance as debtor_balance, creditor.balance as creditor_balance,
         case
           when debtor.id is null or creditor.id is null then 'not-found'
-          when debtor.issuer <> new.issuer or debtor.subject <> new.subject then 'not-found'
+          when debtor.issuer <> o.issuer or debtor.subject <> o.subject then 'not-found'
           when debtor.id = creditor.id then 'same-account'
-          when debtor.currency <> new.currency or creditor.currency <> new.currency then 'currency-mismatch'
+          when debtor.currency <> o.currency or creditor.currency <> o.currency then 'currency-mismatch'
         end as mismatch
-      from new
-      join spent on spent.issuer = new.token_issuer and spent.jti = new.jti
-      left join stepgate.accounts debtor on debtor.iban = new.debtor_iban
-      left join stepgate.accounts creditor on creditor.iban = new.creditor_iban
-      where new.use_of_token = 1
+      from o
+      left join stepgate.accounts debtor on debtor.iban = o.debtor_iban
+      left join stepgate.accounts creditor on creditor.iban = o.creditor_iban
+      where o.number not in (select stored.number from stored)
     ),
-    -- One order alone is judged by the balances. In a group all must pass whichever comes first, or they are sent alone.
+    -- All that is decided here must not depend on who comes first. An order that brings a token or a key for the second time, or
+    -- whose account may not have enough for the whole group, is left alone, unless it is the only one.
+    judged as materialized (
+      select *, count(*) over () > 1 and (
+        row_number() over (partition by token_issuer, jti order by number) > 1
+        or key is not null and row_number() over (partition by issuer, subject, key order by number) > 1
+        or mismatch is null and debtor_balance < sum(amount_minor) over (partition by debtor_id, mismatch)
+        or mismatch is null
+          and creditor_balance + sum(amount_minor) over (partition by creditor_id, mismatch) > 999999999999999999
+      ) as depends
+      from new
+    ),
+    spent as (
+      insert into stepgate.spent_tokens
+      select token_issuer, jti, token_until_ms from judged where not depends
+      order by token_issuer collate "C", jti collate "C"
+      on conflict do nothing returning issuer, jti
+    ),
     decided as materialized (
-      select *, case
+      select judged.*, case
         when mismatch is not null then mismatch
-        when debtor_balance < sum(amount_minor) over (partition by debtor_id, mismatch)
-          then case count(*) over () when 1 then 'insufficient-funds' else stepgate.send_alone_1() end
-        when creditor_balance + sum(amount_minor) over (partition by creditor_id, mismatch) > 999999999999999999
-          then case count(*) over () when 1 then 'balance-limit' else stepgate.send_alone_1() end
+        when debtor_balance < amount_minor then 'insufficient-funds'
+        when creditor_balance + amount_minor > 999999999999999999 then 'balance-limit'
       end as reason
-      from found
+      from judged join spent on spent.issuer = judged.token_issuer and spent.jti = judged.jti
+      where not depends
     ),
     booked as (
       insert into stepgate.transfers
@@ -186,7 +182,7 @@ export const migrations: readonly string[] = [
     union all
     select number, 'decided', true, reason, request_id, case when reason is null then transfer_id end from decided
     union all
-    select number, 'token-spent', true, null, request_id, null from new
+    select number, case when depends then 'alone' else 'token-spent' end, true, null, request_id, null from judged
       where number not in (select decided.number from decided);
   end
   $$;

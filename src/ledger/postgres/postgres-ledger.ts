@@ -15,7 +15,7 @@ import {
 } from '../ledger.js'
 import { type AccountRow, type EntryRow, type TransferRow, toAccount, toEntry, toTransfer } from '../rows.js'
 import { toOutcome } from './booking.js'
-import { connectClient, openPool } from './connections.js'
+import { closeSoon, connectClient, openPool } from './connections.js'
 import { explainPreparing, explainReading, UnusableDatabase } from './faults.js'
 import { GroupBooking } from './group-booking.js'
 import { migrate } from './migrate.js'
@@ -24,13 +24,13 @@ import { accountSql, accountsOfSql, entriesOfSql, openAccountsSql, pruneSql, tra
 export interface PostgresLedgerOptions {
   /** `postgres://` URL, with database; `sslmode=verify-full` for TLS. */
   url: string
-  /** Runs once, after the schema is there and before anything else is served: such as opening the first accounts. */
+  /** Runs after the schema is there and before anything else is served, again if it fails: such as opening the first accounts. */
   whenPrepared?: (ledger: PostgresLedger) => Promise<unknown>
-  /** Told what keeps the database from being prepared, which is tried every second, and without a fault once it is. */
+  /** Told of each new reason that keeps the database from being prepared, which is tried every second; without one once it is. */
   onChange?: (fault: unknown) => void
 }
 
-const maxWaiting = 1000
+const maxRequestsWaiting = 1000
 const retryMs = 1000
 /** How long a start waits for the database before it goes on without. */
 const patienceMs = 5000
@@ -139,7 +139,7 @@ export class PostgresLedger implements Ledger {
     } catch (error) {
       throw explainReading(error)
     } finally {
-      await client.end()
+      closeSoon(client)
     }
   }
 
@@ -158,7 +158,7 @@ export class PostgresLedger implements Ledger {
   }
 
   async isReachable(): Promise<boolean> {
-    return this.#query({ name: 'is_reachable', text: 'select 1' }).then(
+    return this.#query({ name: 'is_reachable', text: 'select from stepgate.migrations limit 1' }).then(
       () => true,
       () => false,
     )
@@ -190,11 +190,12 @@ export class PostgresLedger implements Ledger {
 
   async #connect(): Promise<PoolClient> {
     if (!this.#isPrepared) throw new LedgerUnavailable('the database is not prepared yet')
-    if (this.#pool.waitingCount >= maxWaiting) throw new LedgerUnavailable('too many requests wait for a connection')
+    if (this.#pool.waitingCount >= maxRequestsWaiting)
+      throw new LedgerUnavailable('too many requests wait for a connection')
     try {
       return await this.#pool.connect()
     } catch (error) {
-      throw explainReading(error)
+      throw new LedgerUnavailable('there is no connection to PostgreSQL', { cause: error })
     }
   }
 
@@ -202,7 +203,7 @@ export class PostgresLedger implements Ledger {
     try {
       return await connectClient(this.#options.url)
     } catch (error) {
-      throw explainReading(error)
+      throw new LedgerUnavailable('there is no connection to PostgreSQL', { cause: error })
     }
   }
 
@@ -212,7 +213,7 @@ export class PostgresLedger implements Ledger {
       try {
         await migrate(client)
       } finally {
-        await client.end()
+        closeSoon(client)
       }
       await this.#options.whenPrepared?.(this)
       this.#isPrepared = true
@@ -222,16 +223,17 @@ export class PostgresLedger implements Ledger {
   }
 
   async #prepareUntilDone(attempt: Promise<void>): Promise<void> {
-    let told = false
+    let told: string | undefined
     let latest: Promise<void> | undefined = attempt
     while (latest !== undefined) {
       try {
         await latest
-        if (told) this.#options.onChange?.(undefined)
+        if (told !== undefined) this.#options.onChange?.(undefined)
         return
       } catch (error) {
-        if (!told) this.#options.onChange?.(error)
-        told = true
+        const { message } = error as Error
+        if (message !== told) this.#options.onChange?.(error)
+        told = message
       }
       await delay(retryMs, undefined, { ref: false })
       // After closing nobody would hear of another attempt's failure.
