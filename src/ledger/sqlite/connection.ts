@@ -1,4 +1,4 @@
-import { mkdirSync } from 'node:fs'
+import { accessSync, constants, mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import Database from 'libsql'
 import { migrations } from './migrations.js'
@@ -26,6 +26,8 @@ export function openConnections(dataFolder: string): { writer: Connection; reade
     mkdirSync(dataFolder, { recursive: true })
     writer = open(path)
     expectOurs(writer)
+    // SQLite opens a file that it may only read as well, and says so at the first transfer.
+    accessSync(path, constants.W_OK)
     writer.pragma('journal_mode = WAL')
     writer.pragma('synchronous = FULL')
     writer.pragma('foreign_keys = ON')
