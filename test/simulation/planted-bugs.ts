@@ -17,6 +17,10 @@ import type { Attempt, World } from './world.js'
 export interface PlantedBug {
   name: string
   configuration: Configuration
+  /** The violation by which it is found: any other one is not its doing. */
+  expected: RegExp
+  /** What must have happened before. */
+  after?: RegExp
   replayStore?(store: ReplayStore): ReplayStore
   isCertainFailure?(error: unknown): boolean
   ledger?(ledger: Ledger): Ledger
@@ -25,6 +29,7 @@ export interface PlantedBug {
 }
 
 const dayMs = 86_400_000
+const movedTwice = /a token moved money twice/
 
 /** Changes how a store claims. */
 const withConsume = (store: ReplayStore, consume: ReplayStore['consume']): ReplayStore => ({
@@ -63,16 +68,19 @@ export const plantedBugs: readonly PlantedBug[] = [
   {
     name: 'a token given back after an unknown outcome, in one process',
     configuration: 'memory',
+    expected: movedTwice,
     isCertainFailure: () => true,
   },
   {
     name: 'a token given back after an unknown outcome, with Redis last',
     configuration: 'redis',
+    expected: movedTwice,
     isCertainFailure: () => true,
   },
   {
     name: 'an unknown outcome reported as a certain failure',
     configuration: 'ledger',
+    expected: /answered 503 ledger-unavailable, was (?:booked|declined) in truth/,
     ledger: (ledger) =>
       withMethods(ledger, {
         book: (order) =>
@@ -84,6 +92,7 @@ export const plantedBugs: readonly PlantedBug[] = [
   {
     name: 'a time to live without leeway and margin',
     configuration: 'memory',
+    expected: movedTwice,
     replayStore: (store) =>
       withConsume(store, (claim) => {
         return store.consume({ ...claim, expiresAtMs: claim.expiresAtMs - leewaySeconds * 1000 - 60_000 })
@@ -92,6 +101,7 @@ export const plantedBugs: readonly PlantedBug[] = [
   {
     name: 'spent tokens pruned when they expire',
     configuration: 'ledger',
+    expected: /was used twice|201 , expected token-already-used/,
     ledger: (ledger) =>
       withMethods(ledger, {
         book: (order) => {
@@ -103,16 +113,20 @@ export const plantedBugs: readonly PlantedBug[] = [
   {
     name: 'pruning a day too early',
     configuration: 'ledger',
+    expected: /expected the stored answer/,
     ledger: (ledger) => withMethods(ledger, { prune: (nowMs) => ledger.prune(nowMs + dayMs) }),
   },
   {
     name: 'an idempotency record outside the transaction',
     configuration: 'ledger',
+    expected: /'s k\d decided twice within/,
     makeLedger: (calls) => new SplitLedger(calls),
   },
   {
     name: 'a claim that timed out, admitted where Redis is last',
     configuration: 'redis',
+    expected: movedTwice,
+    after: /SET of #\d+ misses its deadline/,
     replayStore: (store) =>
       withConsume(store, async (claim) => {
         const outcome = await store.consume(claim)
@@ -122,6 +136,7 @@ export const plantedBugs: readonly PlantedBug[] = [
   {
     name: 'a release that deletes the claim of another attempt',
     configuration: 'redis',
+    expected: movedTwice,
     connect: (owner, redis, world) => new BlindConnection(owner, redis, world),
   },
 ]
