@@ -1,4 +1,5 @@
 import { Readable } from 'node:stream'
+import type { LightMyRequestResponse } from 'fastify'
 import type { Deployment, Replica } from './replicas.js'
 import { mint, type Subject, type Token } from './tokens.js'
 import { type Answer, type Attempt, type Step, Violation } from './world.js'
@@ -96,22 +97,7 @@ export class Client {
       headers,
       payload: holdBackBody ? this.#holdBack(attempt, payload) : payload,
     })
-    void sent.then(({ statusCode, headers, body }) => {
-      if (attempt.state === 'lost') return
-      const { type, transferId } = JSON.parse(body) as { type?: string; transferId?: string }
-      const answer: Answer = {
-        status: statusCode,
-        problem: type?.split('/').at(-1),
-        transferId,
-        replayed: headers['idempotency-replayed'] === 'true',
-      }
-      this.#heldBack.delete(attempt)
-      replica.live.delete(attempt)
-      world.note(
-        `#${number} ${statusCode} ${answer.problem ?? transferId?.slice(-9)}${answer.replayed ? ' replayed' : ''}`,
-      )
-      world.finish(attempt, answer)
-    })
+    sent.then((response) => this.#receive(attempt, response)).catch((error: unknown) => world.fail(error))
     return attempt
   }
 
@@ -128,6 +114,23 @@ export class Client {
       return token
     }
     return mint(subject, issuedAtSeconds, number)
+  }
+
+  #receive(attempt: Attempt, { statusCode, headers, body }: LightMyRequestResponse): void {
+    if (attempt.state === 'lost') return
+    const { type, transferId } = JSON.parse(body) as { type?: string; transferId?: string }
+    const answer: Answer = {
+      status: statusCode,
+      problem: type?.split('/').at(-1),
+      transferId,
+      replayed: headers['idempotency-replayed'] === 'true',
+    }
+    this.#heldBack.delete(attempt)
+    attempt.replica.live.delete(attempt)
+    const { world } = this.#deployment
+    const told = `${answer.problem ?? transferId?.slice(-9)}${answer.replayed ? ' replayed' : ''}`
+    world.note(`#${attempt.number} ${statusCode} ${told}`)
+    world.finish(attempt, answer)
   }
 
   #holdBack(attempt: Attempt, payload: string): Readable {

@@ -1,6 +1,7 @@
 import t from 'tap'
 import { type PlantedBug, plantedBugs } from './planted-bugs.js'
 import { type Outcome, report, type ScheduleOptions, Simulation } from './simulation.js'
+import { World } from './world.js'
 
 const schedules = 2000
 /** No planted bug may take longer to be found. */
@@ -53,4 +54,24 @@ t.test('a planted bug is found by the harm it does', async (t) => {
       t.equal((await simulation.run(seed, { configuration })).violation, undefined, 'and is not there without it')
     })
   }
+})
+
+t.test('a mistake that is no broken promise tells its seed as well', async (t) => {
+  const planted: PlantedBug = {
+    name: 'a ledger that cannot be made',
+    configuration: 'ledger',
+    expected: /TypeError/,
+    makeLedger: () => {
+      throw new TypeError('no ledger')
+    },
+  }
+  const text = report(await simulation.run(7, { planted }))
+  t.match(text, /TypeError: no ledger\n +at /)
+  t.match(text, 'npm run simulate -- --seed 7 --configuration ledger')
+})
+
+t.test('an answer that cannot be read ends the schedule', async (t) => {
+  const world = new World(0, 1)
+  world.fail(new TypeError('not JSON'))
+  await t.rejects(world.settle(), new TypeError('not JSON'))
 })

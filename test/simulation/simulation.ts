@@ -19,7 +19,7 @@ const maxClosingSteps = 400
 export interface Outcome {
   seed: number
   configuration: Configuration
-  /** The promise that was broken; undefined when all were kept. */
+  /** The promise that was broken, or the stack of the error that ended the schedule; undefined when all were kept. */
   violation: string | undefined
   trace: readonly string[]
 }
@@ -34,6 +34,12 @@ export interface ScheduleOptions {
 export function report({ seed, configuration, violation, trace }: Outcome): string {
   const command = `npm run simulate -- --seed ${seed} --configuration ${configuration}`
   return [...trace.map((line) => `  ${line}`), violation ?? 'every promise was kept', command].join('\n')
+}
+
+/** An error that is no violation is a mistake somewhere: its stack says where, and the seed still makes it again. */
+function describe(error: unknown): string {
+  if (error instanceof Violation) return error.message
+  return error instanceof Error ? (error.stack ?? String(error)) : `thrown: ${String(error)}`
 }
 
 /** Runs schedules one after another in this process. Needs `close`, since it replaces timers. */
@@ -54,8 +60,7 @@ export class Simulation {
     try {
       await this.#play(world, { configuration, planted })
     } catch (error) {
-      if (!(error instanceof Violation)) throw error
-      violation = error.message
+      violation = describe(error)
     } finally {
       this.#timers.serve(undefined)
     }

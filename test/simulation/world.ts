@@ -67,6 +67,7 @@ export class World {
   /** The connection that was used last: timers that start now are its own. */
   activeConnection: RedisConnection | undefined
   #running: Attempt | undefined
+  #failure: unknown
 
   constructor(seed: number, nowMs: number) {
     this.random = new Random(seed)
@@ -100,12 +101,22 @@ export class World {
     this.#running = undefined
   }
 
-  /** Resolves once nothing goes on by itself. */
+  /** Something failed that nobody waits for: the schedule ends with it. */
+  fail(error: unknown): void {
+    this.#failure ??= error
+  }
+
+  /** Resolves once nothing goes on by itself. Throws what failed meanwhile. */
   async settle(): Promise<void> {
     await nextTick()
-    for (let tick = 0; this.#running !== undefined && tick < settlingTicks; tick += 1) await nextTick()
-    for (let turn = 0; this.#running !== undefined && turn < settlingTurns; turn += 1) await nextTurn()
+    for (let tick = 0; this.#isBusy && tick < settlingTicks; tick += 1) await nextTick()
+    for (let turn = 0; this.#isBusy && turn < settlingTurns; turn += 1) await nextTurn()
+    if (this.#failure !== undefined) throw this.#failure
     if (this.#running !== undefined) throw new Violation(`#${this.#running.number} hangs: it waits for nothing`)
+  }
+
+  get #isBusy(): boolean {
+    return this.#running !== undefined && this.#failure === undefined
   }
 }
 
