@@ -84,6 +84,19 @@ t.test('between the API and PostgreSQL', { skip: missingService('postgresql') },
     await settlePayments(t, payer, { url, where })
   })
 
+  t.test('slower than the deadline: unknown in time, and the key finds the booking', async (t) => {
+    const payer = await begin()
+    const payment = payer.prepare()
+    proxy.delayMs = 900
+    const answer = await payer.send(url, payment)
+    proxy.delayMs = 0
+    t.match(answer, unknown)
+    t.ok(answer.tookMs > 1400, `after ${Math.round(answer.tookMs)} ms`)
+    t.equal(await booked(payment.name), 1)
+    t.match(await payer.send(url, payment), { status: 201, replayed: true })
+    await settlePayments(t, payer, { url, where, allowed: outage })
+  })
+
   t.test('half closed by PostgreSQL’s side while it books: unknown, and the key finds what became of it', async (t) => {
     const payer = await begin()
     const { letGo, untilOneWaits } = await holdUp(t)
@@ -92,6 +105,17 @@ t.test('between the API and PostgreSQL', { skip: missingService('postgresql') },
     proxy.halfClose('client')
     t.match(await answer, unknown)
     await letGo()
+    await settlePayments(t, payer, { url, where, allowed: outage })
+  })
+
+  t.test('half closed by PostgreSQL’s side after the commit: unknown, and the key finds the booking', async (t) => {
+    const payer = await begin()
+    const payment = payer.prepare()
+    const closed = proxy.halfCloseBeforeResponse('book_transfers', isReadyForQuery)
+    t.match(await payer.send(url, payment), unknown)
+    await closed
+    t.equal(await booked(payment.name), 1)
+    t.match(await payer.send(url, payment), { status: 201, replayed: true })
     await settlePayments(t, payer, { url, where, allowed: outage })
   })
 
@@ -131,37 +155,77 @@ t.test(
     const redis = await startRedis(t)
     const proxy = await startTcpProxy(t, redis)
     const environment = await bankEnvironment(t, issuer.url, { REDIS_URL: proxy.through(redis.url) })
-    const { url } = await startServer(t, environment)
+    const server = await startServer(t, environment)
+    const { url } = server
     const other = (await startServer(t, { ...environment, PORT: (await bankEnvironment(t, issuer.url)).PORT })).url
-    const isWell = async (address: string): Promise<boolean> =>
-      ((await (await fetch(`${address}/readyz`)).json()) as { status: string }).status === 'ok'
+    const readiness = async (address: string): Promise<string> =>
+      ((await (await fetch(`${address}/readyz`)).json()) as { status: string }).status
+    const untilWell = async (): Promise<void> => {
+      for (const address of [url, other]) await until('Redis is used', async () => (await readiness(address)) === 'ok')
+    }
+    const outages = (): string[] =>
+      server.log
+        .filter(({ msg }) => String(msg).startsWith('Redis is out of reach'))
+        .map(({ err }) => (err as { stack: string }).stack)
+    const admin = redis.createClient()
+    t.teardown(() => admin.disconnect())
+    const countClaims = async (): Promise<number> => (await admin.keys('stepgate:jti:*')).length
     const payer = new Payer(mintFor(issuer))
-    const faults: [string, () => Promise<unknown>][] = [
-      ['cut before the claim arrives', async () => void proxy.cutBeforeRequest('PXAT')],
-      ['cut before the answer', async () => void proxy.cutBeforeResponse('PXAT')],
-      ['half closed by Redis’ side', async () => proxy.halfClose('client')],
-      ['half closed by the API’s side', async () => proxy.halfClose('server')],
-      ['slow', async () => Object.assign(proxy, { delayMs: 60 })],
-      ['frozen', async () => proxy.freeze()],
-      ['cut for good', async () => proxy.cut()],
-    ]
-    for (const [name, inject] of faults) {
+
+    /** A fault, and what nothing but it brings about. */
+    interface Fault {
+      /** A promise resolves once the fault has met the claim; all other faults are there at once. */
+      inject: () => Promise<void> | void
+      told?: RegExp
+      /** Whether Redis has the claim when the client has its answer. */
+      claimed?: boolean
+      leastMs?: number
+      lasts?: boolean
+    }
+    const late = /no answer within 150 ms/
+    const slowBy = (delayMs: number) => () => {
+      proxy.delayMs = delayMs
+    }
+    const faults: Record<string, Fault> = {
+      'cut before the claim arrives': { inject: () => proxy.cutBeforeRequest('PXAT'), told: /./, claimed: false },
+      'cut before the answer': { inject: () => proxy.cutBeforeResponse('PXAT'), told: /./, claimed: true },
+      'half closed by Redis’ side': { inject: () => proxy.halfClose('client'), told: /./ },
+      'half closed by the API’s side': { inject: () => proxy.halfClose('server'), told: /./ },
+      'half closed by Redis’ side before the answer': {
+        inject: () => proxy.halfCloseBeforeResponse('PXAT'),
+        told: /./,
+        claimed: true,
+      },
+      slow: { inject: slowBy(60), claimed: true, leastMs: 120 },
+      'slower than the deadline': { inject: slowBy(100), told: late, leastMs: 150, lasts: true },
+      frozen: { inject: () => proxy.freeze(), told: late, claimed: false, leastMs: 150, lasts: true },
+      'cut for good': { inject: () => proxy.cut(), told: /./, claimed: false, lasts: true },
+    }
+    for (const [name, { inject, told, claimed, leastMs = 0, lasts }] of Object.entries(faults)) {
       await t.test(name, async (t) => {
-        for (const address of [url, other]) await until('Redis is used', () => isWell(address))
-        await inject()
+        await untilWell()
+        const [outagesBefore, claimsBefore] = [outages().length, await countClaims()]
+        const injected = inject()
         const payment = payer.prepare({ keyed: false })
         const answer = await payer.send(url, payment)
         t.match(answer, { status: 201 })
-        t.ok(answer.tookMs < 1000, `after ${Math.round(answer.tookMs)} ms`)
+        t.ok(answer.tookMs >= leastMs && answer.tookMs < 1000, `after ${Math.round(answer.tookMs)} ms`)
+        await injected
+        if (claimed !== undefined) t.equal((await countClaims()) - claimsBefore, Number(claimed), 'claims in Redis')
+        if (told !== undefined) {
+          await until('the outage is told', () => outages().length > outagesBefore)
+          t.match(outages()[outagesBefore], told)
+        }
+        if (lasts) t.equal(await readiness(url), 'degraded')
         for (const address of [other, url]) t.match(await payer.send(address, payment), used)
         proxy.delayMs = 0
         proxy.thaw()
         if (name === 'cut for good') await proxy.heal()
       })
     }
-    for (const address of [url, other]) await until('Redis is used', () => isWell(address))
+    await untilWell()
     const books = await auditBank(t, environment.DATA_DIR, payer.acknowledged)
-    t.equal(books.transfers.length, faults.length)
+    t.equal(books.transfers.length, Object.keys(faults).length)
   },
 )
 

@@ -136,9 +136,19 @@ export class TcpProxy {
    * swallowed, any byte is an answer. For PostgreSQL that means committed as long as the connection was idle before, and
    * the statement is one of its own, sends no notice and answers within 8 kB: else pass `isReadyForQuery`.
    */
-  cutBeforeResponse(
+  cutBeforeResponse(matches: RequestMatch, isAnswer = isAnything): Promise<void> {
+    return this.#onceAnswered(matches, isAnswer, (connection) => connection.cut())
+  }
+
+  /** The same, but the client is told that the target has ended (FIN) while its own way stays open. */
+  halfCloseBeforeResponse(matches: RequestMatch, isAnswer = isAnything): Promise<void> {
+    return this.#onceAnswered(matches, isAnswer, ({ client }) => client.end())
+  }
+
+  #onceAnswered(
     matches: RequestMatch,
-    isAnswer: (swallowed: Buffer) => boolean = ({ length }) => length > 0,
+    isAnswer: (swallowed: Buffer) => boolean,
+    act: (connection: ProxiedConnection) => void,
   ): Promise<void> {
     const isMatch = matcher(matches)
     return new Promise((resolve) => {
@@ -149,10 +159,12 @@ export class TcpProxy {
         const dropAnswers = this.onServerBytes((chunk, sender) => {
           if (sender !== connection) return 'pass'
           swallowed = Buffer.concat([swallowed, chunk])
-          if (!isAnswer(swallowed)) return 'swallow'
-          dropAnswers()
-          resolve()
-          return 'cut-before'
+          if (isAnswer(swallowed)) {
+            dropAnswers()
+            act(connection)
+            resolve()
+          }
+          return 'swallow'
         })
         return 'pass'
       })
@@ -216,6 +228,10 @@ function matcher(matches: RequestMatch): (chunk: Buffer, connection: ProxiedConn
     ends.set(connection, bytes.subarray(Math.max(0, bytes.length - marker.length + 1)))
     return bytes.includes(marker)
   }
+}
+
+function isAnything({ length }: Buffer): boolean {
+  return length > 0
 }
 
 /** Whether a PostgreSQL server's bytes end with ReadyForQuery outside a transaction: the statement before has committed or failed. */
