@@ -4,11 +4,9 @@ import Database from 'libsql'
 import type { Config } from '#src/config.js'
 import type { Clock } from '#src/core/clock.js'
 import type { Ledger } from '#src/ledger/ledger.js'
-import { openLedger, type Report, type Rings } from '#src/open-parts.js'
+import { openLedger, openRings, type Report, type Rings } from '#src/open-parts.js'
 import { LruReplayStore } from '#src/replay/lru-replay-store.js'
-import { openRedisClient } from '#src/replay/redis-client.js'
 import { RedisReplayStore } from '#src/replay/redis-replay-store.js'
-import { ReplayRings } from '#src/replay/replay-rings.js'
 import type { ReplayStore } from '#src/replay/replay-store.js'
 import { type KillPointName, pass } from './kill-points.js'
 
@@ -27,21 +25,16 @@ export async function openKillableLedger(config: Config, report: Report): Promis
   return ledger
 }
 
-/** The rings as `openRings` builds them, with kill points around each of them. */
-export async function openKillableRings(config: Config, clock: Clock): Promise<Rings> {
-  const local = new LruReplayStore({ maxEntries: config.REPLAY_CACHE_SIZE, clock, whenFull: 'forget' })
-  const size = () => local.size
-  const consume = local.consume.bind(local)
-  local.consume = async (claim) => {
-    pass('memory-asked')
-    const outcome = await consume(claim)
-    if (outcome === 'consumed') pass('memory-claimed')
-    return outcome
+/** Opens the rings that the configuration names, with kill points around each of them and at the driver of Redis. */
+export async function openKillableRings(config: Config, clock: Clock, report: Report): Promise<Rings> {
+  watchMemory()
+  if (config.REDIS_URL !== undefined) {
+    watchRedisStore()
+    await watchRedisDriver()
   }
-  if (config.REDIS_URL === undefined) return { replayStore: watchReleases(local), size, close: () => undefined }
-  const client = await openRedisClient(config.REDIS_URL)
-  const shared = watchRedis(new RedisReplayStore({ client, clock }))
-  return { replayStore: watchReleases(new ReplayRings({ local, shared })), size, close: () => client.disconnect() }
+  const rings = await openRings(config, clock, report)
+  watchReleases(rings.replayStore)
+  return rings
 }
 
 /** Kill points at both ends of a request, which neither ledger nor rings see. */
@@ -56,32 +49,58 @@ export function watchRequests(): void {
   })
 }
 
-function watchReleases(store: ReplayStore): ReplayStore {
+function watchReleases(store: ReplayStore): void {
   const release = store.release.bind(store)
   store.release = async (claim) => {
     pass('release-begins')
     await release(claim)
     pass('release-ends')
   }
-  return store
 }
 
-function watchRedis(store: ReplayStore): ReplayStore {
-  const consume = store.consume.bind(store)
-  const release = store.release.bind(store)
-  store.consume = async (claim) => {
-    passOnceSent('redis-claim-sent')
-    const outcome = await consume(claim)
+function watchMemory(): void {
+  const { prototype } = LruReplayStore
+  const { consume } = prototype
+  prototype.consume = async function (claim) {
+    pass('memory-asked')
+    const outcome = await consume.call(this, claim)
+    if (outcome === 'consumed') pass('memory-claimed')
+    return outcome
+  }
+}
+
+function watchRedisStore(): void {
+  const { prototype } = RedisReplayStore
+  const { consume, release } = prototype
+  prototype.consume = async function (claim) {
+    const outcome = await consume.call(this, claim)
     if (outcome === 'consumed') pass('redis-claimed')
     return outcome
   }
-  store.release = async (claim) => {
-    passOnceSent('redis-release-sent')
-    await release(claim)
-    pass('redis-released')
+  prototype.release = async function (claim) {
+    await release.call(this, claim)
+    // It does not say whether Redis was told, but a ring that could not tell it is out of reach.
+    if (this.isReachable) pass('redis-released')
   }
-  return store
 }
+
+/** The store calls the driver only while Redis is there: so what is counted was sent. */
+async function watchRedisDriver(): Promise<void> {
+  const { default: ioredis } = await import('ioredis')
+  const prototype = ioredis.Redis.prototype as unknown as Record<'set' | 'eval', RedisCommand>
+  for (const [name, point] of [
+    ['set', 'redis-claim-sent'],
+    ['eval', 'redis-release-sent'],
+  ] as const) {
+    const command = prototype[name]
+    prototype[name] = function (...parameters) {
+      if (this.status === 'ready') passOnceSent(point)
+      return command.apply(this, parameters)
+    }
+  }
+}
+
+type RedisCommand = (this: { status: string }, ...parameters: unknown[]) => Promise<unknown>
 
 function watchSqliteDriver(): void {
   const { exec } = Database.prototype

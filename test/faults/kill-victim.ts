@@ -1,5 +1,6 @@
 import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'
+import { rmSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { build } from 'esbuild'
 import { until } from '../helpers/server-process.js'
@@ -11,9 +12,10 @@ const folder = fileURLToPath(new URL(`bundled-${process.pid}`, import.meta.url))
 
 /**
  * Bundles the faulty server as the real one is, since a start that opens few files takes half the time. Resolves to the path
- * of its entry.
+ * of its entry, which is gone when this process ends.
  */
 export async function bundleFaultyServer(): Promise<string> {
+  process.once('exit', () => rmSync(folder, { recursive: true, force: true }))
   await build({
     entryPoints: [entry],
     outdir: folder,
@@ -70,11 +72,13 @@ export class Victim {
     return this.#child.exitCode === null && this.#child.signalCode === null
   }
 
-  /** Resolves once the server is ready for transfers. */
+  /** Resolves once the server is ready for transfers and every ring answers: before that, Redis is not asked at all. */
   async ready(): Promise<void> {
     await until(`${this.url} is ready`, async () => {
       if (!this.running) throw new Error(`the server ended: ${this.#stderr}`)
-      return this.#listens && (await fetch(`${this.url}/readyz`)).ok
+      if (!this.#listens) return false
+      const readiness = (await (await fetch(`${this.url}/readyz`)).json()) as { status: unknown }
+      return readiness.status === 'ok'
     })
   }
 
