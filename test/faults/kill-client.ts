@@ -26,14 +26,16 @@ const retryMs = 20
 export class TransferClient {
   readonly #agent = new Agent({ keepAlive: true })
   readonly #deadlineMs: number
+  #closed = false
 
   /** @param deadlineMs after how long without an answer a request has hung */
   constructor(deadlineMs = patienceMs) {
     this.#deadlineMs = deadlineMs
   }
 
-  /** Ends all connections. */
+  /** Ends all connections. What is being repeated is not sent again. */
   close(): void {
+    this.#closed = true
     this.#agent.destroy()
   }
 
@@ -77,7 +79,7 @@ export class TransferClient {
       const reply = await this.send(url, transfer)
       note(reply)
       const final = reply.kind === 'answered' && ![409, 502, 503].includes(reply.status)
-      if (final || reply.kind === 'hung' || performance.now() > giveUpMs) return reply
+      if (final || reply.kind === 'hung' || this.#closed || performance.now() > giveUpMs) return reply
       await delay(retryMs)
     }
   }

@@ -12,11 +12,15 @@ let serverPath: Promise<string> | undefined
 export async function openRounds(t: Test, options: BankOptions, kill: KillOptions = {}): Promise<KillRounds> {
   serverPath ??= bundleFaultyServer()
   const bank = await Bank.open(options)
-  const rounds = await KillRounds.open(bank, await serverPath, kill)
+  let rounds: KillRounds | undefined
   t.teardown(async () => {
-    await rounds.close()
-    bank.remove()
+    try {
+      await rounds?.close()
+    } finally {
+      bank.remove()
+    }
   })
+  rounds = await KillRounds.open(bank, await serverPath, kill)
   return rounds
 }
 

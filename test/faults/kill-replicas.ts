@@ -36,7 +36,7 @@ export class Replicas {
   /** Starts so many replicas at once. At the end of the test they are killed. */
   static async start(t: Test, bank: Bank, count: number): Promise<Replicas> {
     const replicas = new Replicas(t, bank, await startRoundRobinProxy(t, []))
-    t.teardown(() => replicas.#client.close())
+    t.teardown(() => replicas.#stop())
     await Promise.all(Array.from({ length: count }, () => replicas.add()))
     return replicas
   }
@@ -110,6 +110,12 @@ export class Replicas {
     }
     this.#load = Promise.all(Array.from({ length: clients }, client))
     this.#load.catch(() => undefined)
+  }
+
+  /** Ends the clients even when the test has failed amid their load. */
+  #stop(): void {
+    this.#stopping = true
+    this.#client.close()
   }
 
   /** Resolves once so many more transfers were acknowledged. */

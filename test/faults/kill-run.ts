@@ -11,7 +11,7 @@ import { bundleFaultyServer } from './kill-victim.js'
 
 /**
  * `npm run faults:kill -- --rounds 1000 [--seed N] [--ledger sqlite|postgres] [--redis] [--round N]`: kills the server so many
- * times, and exits with 1 when a promise was broken. `--round` replays one round, on a new bank. Progress goes to standard output.
+ * times, and exits with 1 when a promise was broken or, in rounds enough for all, a kill point never reached. `--round` replays one round, on a new bank. Progress goes to standard output.
  */
 const { values } = parseArgs({
   options: {
@@ -25,12 +25,14 @@ const { values } = parseArgs({
 })
 if (values.ledger !== 'sqlite' && values.ledger !== 'postgres') throw new Error('--ledger: expected sqlite or postgres')
 const { ledger, redis } = values
-const seed = Number(values.seed)
+const seed = readWhole('seed', 0)
 const rounds =
-  values.round === undefined ? Array.from({ length: Number(values.rounds) }, (_, n) => n) : [Number(values.round)]
+  values.round === undefined ? Array.from({ length: readWhole('rounds', 1) }, (_, n) => n) : [readWhole('round', 0)]
+const workers = Math.min(readWhole('workers', 1), rounds.length)
 const points = pointsFor(ledger, redis)
 const stores = `--seed ${seed} --ledger ${ledger}${redis ? ' --redis' : ''}`
 
+const reachedPoints = new Set<string>()
 const totals = { rounds: 0, violated: 0, unreached: 0, transfers: 0, acknowledgedBefore: 0, broken: 0 }
 const replayOf = (index: number) => `npm run faults:kill -- ${stores} --round ${index}`
 const startedMs = performance.now()
@@ -46,7 +48,6 @@ try {
   await redisServer?.start()
   const serverPath = await bundleFaultyServer()
   const queue = [...rounds]
-  const workers = Math.min(Number(values.workers), rounds.length)
   await Promise.all(Array.from({ length: workers }, (_, n) => work(`bank${n}`, serverPath, queue)))
 } finally {
   await postgres?.remove()
@@ -58,12 +59,21 @@ console.log(
     `${totals.acknowledgedBefore} acknowledged before the kill, ${totals.broken} answers lost to it, ` +
     `kill point not reached in ${totals.unreached}; ${stores}; ${elapsedSeconds()} s`,
 )
-process.exitCode = totals.violated > 0 ? 1 : 0
+const neverReached = rounds.length < points.length ? [] : points.filter((point) => !reachedPoints.has(point))
+if (neverReached.length > 0) console.log(`never reached: ${neverReached.join(', ')}`)
+process.exitCode = totals.violated > 0 || neverReached.length > 0 ? 1 : 0
+
+function readWhole(name: 'seed' | 'rounds' | 'round' | 'workers', least: number): number {
+  const value = Number(values[name])
+  if (!Number.isSafeInteger(value) || value < least) throw new Error(`--${name}: expected a whole number from ${least}`)
+  return value
+}
 
 async function work(name: string, serverPath: string, queue: number[]): Promise<void> {
   const bank = await Bank.open({ name, issuer, postgres, redisUrl: redisServer?.url })
-  const killing = await KillRounds.open(bank, serverPath)
+  let killing: KillRounds | undefined
   try {
+    killing = await KillRounds.open(bank, serverPath)
     for (let index = queue.shift(); index !== undefined; index = queue.shift()) {
       const plan = planRound(seed, index, points)
       const report = await killing.run(plan).catch((error: Error) => {
@@ -72,6 +82,7 @@ async function work(name: string, serverPath: string, queue: number[]): Promise<
       })
       totals.rounds += 1
       totals.violated += Number(report.violations.length > 0)
+      if (report.reached) reachedPoints.add(plan.point)
       totals.unreached += Number(!report.reached)
       totals.transfers += report.transfers
       totals.acknowledgedBefore += report.acknowledgedBefore
@@ -82,7 +93,10 @@ async function work(name: string, serverPath: string, queue: number[]): Promise<
         console.log(`${totals.rounds} rounds, ${totals.violated} violated, ${elapsedSeconds()} s`)
     }
   } finally {
-    await killing.close()
-    bank.remove()
+    try {
+      await killing?.close()
+    } finally {
+      bank.remove()
+    }
   }
 }
