@@ -8,7 +8,7 @@ export interface Transaction<T> {
   commit(attempt: Attempt | undefined): T
   /** Another answer that it may get without doing anything; undefined when it cannot. */
   evade?(): { name: string; answer: T } | undefined
-  /** Whether an answer can fail to be read although nothing was done for it. */
+  /** Whether an answer is read in another transaction, which can be refused: what was decided is not told then. */
   isOnlyRead?(answer: T): boolean
 }
 
@@ -105,7 +105,7 @@ export class RemoteCalls {
       steps.push(this.#step(call, 3, 'loses its answer', () => this.#fail(call, new OutcomeUnknown('answer lost'))))
     }
     if (allowed.has('refusal') && call.transaction.isOnlyRead?.(call.answer) === true) {
-      steps.push(this.#step(call, 2, 'cannot be read', () => this.#fail(call, new LedgerUnavailable('not read'))))
+      steps.push(this.#step(call, 2, 'cannot be read', () => this.#fail(call, new OutcomeUnknown('not read'))))
     }
     return steps
   }
