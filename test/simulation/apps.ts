@@ -19,6 +19,8 @@ export type Configuration = (typeof configurations)[number]
 /** The parts that a replica has in one schedule. */
 export interface Parts {
   clock: Clock
+  /** By which a token's claim is made: the same, but for a planted bug. Only a service has it. */
+  claimClock: Clock
   replayStore: ReplayStore
   ledger: Ledger
   payments: Payments
@@ -36,7 +38,8 @@ export interface Slot {
 /** Builds the app of a replica that starts at this time, for any number of schedules. */
 export async function openSlot(configuration: Configuration, startMs: number): Promise<Slot> {
   const retention = configuration === 'memory' ? 'process' : 'shared'
-  const slot = { parts: { clock: { nowMs: () => startMs } } } as Slot
+  const startClock = { nowMs: () => startMs }
+  const slot = { parts: { clock: startClock, claimClock: startClock } } as Slot
   const parts = delegateTo(slot, retention)
   slot.app = await (configuration === 'ledger' ? buildServer(parts) : buildService(parts))
   await slot.app.ready()
@@ -46,6 +49,7 @@ export async function openSlot(configuration: Configuration, startMs: number): P
 function delegateTo(slot: Slot, retention: ReplayStore['retention']): Parts {
   return {
     clock: { nowMs: () => slot.parts.clock.nowMs() },
+    claimClock: { nowMs: () => slot.parts.claimClock.nowMs() },
     replayStore: {
       retention,
       isReachable: true,
@@ -74,7 +78,13 @@ async function buildServer({ clock, replayStore, ledger }: Parts): Promise<Fasti
 }
 
 /** Another team's service: the plugins, and a handler that moves money where nothing is known of tokens. */
-async function buildService({ clock, replayStore, payments, isCertainFailure }: Parts): Promise<FastifyInstance> {
+async function buildService({
+  clock,
+  claimClock,
+  replayStore,
+  payments,
+  isCertainFailure,
+}: Parts): Promise<FastifyInstance> {
   const app = Fastify()
   await app.register(problem, { publicUrl: audience, stepUp: { acrValues: [], maxAgeSeconds: undefined } })
   const scopeClaims = ['scope'] as const
@@ -92,7 +102,7 @@ async function buildService({ clock, replayStore, payments, isCertainFailure }: 
   const singleUseMaxLifetimeSeconds = maxLifetimeSeconds
   await app.register(accessPolicy, { userAuthentication, leewaySeconds, singleUseMaxLifetimeSeconds, clock })
   await app.register(idempotency)
-  await app.register(singleUse, { replayStore, clock, leewaySeconds, behind: 'nothing' })
+  await app.register(singleUse, { replayStore, clock: claimClock, leewaySeconds, behind: 'nothing' })
   app.post(
     '/transfers',
     { config: { access: { scope: 'transfer:funds', singleUse: true } } },

@@ -155,10 +155,12 @@ export class Client {
     const { world, replicas } = this.#deployment
     const { random } = world
     const replica = random.pick(replicas) as Replica
-    const known = random.pick(this.attempts)
+    // Races need requests at a time, so what is still under way is repeated more often than what is over.
+    const waiting = this.attempts.filter(({ state }) => state === 'waiting')
+    const known = random.pick(random.chance(0.4) && waiting.length > 0 ? waiting : this.attempts)
     const way = random.next()
     if (known === undefined || way < 0.2) {
-      const key = random.chance(0.6) ? random.pick(keys) : undefined
+      const key = random.chance(0.5) ? random.pick(keys) : undefined
       const body = random.chance(0.7) ? bodies[0] : random.pick(bodies)
       return { replica, token: this.issue(random.chance(0.7) ? 'alice' : 'bob'), key, body }
     }

@@ -1,3 +1,4 @@
+import type { Clock } from '#src/core/clock.js'
 import {
   type BookingOutcome,
   type Ledger,
@@ -5,7 +6,8 @@ import {
   OutcomeUnknown,
   type TransferOrder,
 } from '#src/ledger/ledger.js'
-import type { ReplayStore } from '#src/replay/replay-store.js'
+import { ReplayRings, type ReplayRingsOptions } from '#src/replay/replay-rings.js'
+import type { Claim, ReplayOutcome, ReplayStore } from '#src/replay/replay-store.js'
 import type { Configuration } from './apps.js'
 import { ModelLedger } from './model-ledger.js'
 import type { RemoteCalls } from './remote-calls.js'
@@ -22,6 +24,8 @@ export interface PlantedBug {
   /** What must have happened before. */
   after?: RegExp
   replayStore?(store: ReplayStore): ReplayStore
+  makeRings?(rings: ReplayRingsOptions): ReplayStore
+  claimClock?: Clock
   isCertainFailure?(error: unknown): boolean
   ledger?(ledger: Ledger): Ledger
   makeLedger?(calls: RemoteCalls): ModelLedger
@@ -61,6 +65,21 @@ class SplitLedger extends ModelLedger {
 class BlindConnection extends RedisConnection {
   override eval(_script: string, keys: 1, key: string, value: string): Promise<unknown> {
     return super.eval("return redis.call('del', KEYS[1])", keys, key, value)
+  }
+}
+
+/** Keeps its own claim where the shared ring knows of another, which may be given back. */
+class RememberingRings extends ReplayRings {
+  readonly #rings: ReplayRingsOptions
+
+  constructor(rings: ReplayRingsOptions) {
+    super(rings)
+    this.#rings = rings
+  }
+
+  override async consume(claim: Claim): Promise<ReplayOutcome> {
+    if ((await this.#rings.local.consume(claim)) === 'replayed') return 'replayed'
+    return this.#rings.shared.consume(claim)
   }
 }
 
@@ -138,5 +157,18 @@ export const plantedBugs: readonly PlantedBug[] = [
     configuration: 'redis',
     expected: movedTwice,
     connect: (owner, redis, world) => new BlindConnection(owner, redis, world),
+  },
+  {
+    name: 'a claim after expiry, when the body came late',
+    configuration: 'memory',
+    expected: movedTwice,
+    after: /sends its body/,
+    claimClock: { nowMs: () => 1 },
+  },
+  {
+    name: 'rings that remember a replay seen at the shared ring',
+    configuration: 'ledger',
+    expected: /token-already-used, expected a decision now/,
+    makeRings: (rings) => new RememberingRings(rings),
   },
 ]

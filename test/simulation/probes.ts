@@ -18,21 +18,30 @@ export interface Probing {
 
 /**
  * Now that nothing goes wrong any more, whoever asks again learns the truth: sends some of the requests once more, as they
- * were or with a fresh token, and holds the answers against what must be answered.
+ * were or with a fresh token, and holds the answers against what must be answered. Whoever was told that a token was used when
+ * in the end nobody used it asks first.
  */
 export async function probeTruth(probing: Probing): Promise<void> {
   const { deployment, client } = probing
   const { random } = deployment.world
   const earlier = [...client.attempts]
   for (let count = 0; count < mostProbes && earlier.length > 0; count += 1) {
-    const [attempt] = earlier.splice(random.below(earlier.length), 1)
-    if (attempt !== undefined) await probe(attempt, probing)
+    const turnedAway = earlier.filter((attempt) => isTurnedAway(attempt, deployment))
+    const attempt = random.pick(turnedAway.length > 0 ? turnedAway : earlier) as Attempt
+    earlier.splice(earlier.indexOf(attempt), 1)
+    await probe(attempt, probing)
   }
+}
+
+function isTurnedAway({ token, answer }: Attempt, { ledger, payments }: Deployment): boolean {
+  const isOfToken = ({ jwtId }: { jwtId: string }) => jwtId === token.name
+  return answer?.problem === 'token-already-used' && ![...ledger.history, ...payments.history].some(isOfToken)
 }
 
 async function probe(earlier: Attempt, { deployment, client, time, finish }: Probing): Promise<void> {
   const { world, configuration } = deployment
-  const replica = world.random.pick(deployment.replicas) as Replica
+  const isSame = world.random.chance(0.5)
+  const replica = isSame ? earlier.replica : (world.random.pick(deployment.replicas) as Replica)
   const isExpired = replica.nowMs() >= earlier.token.expiresAtMs + leewaySeconds * 1000
   const isBooking = configuration === 'ledger' && earlier.key !== undefined
   const token = isExpired && isBooking ? client.issue(earlier.token.subject) : earlier.token

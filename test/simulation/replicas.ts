@@ -1,7 +1,7 @@
 import { LedgerUnavailable } from '#src/ledger/ledger.js'
 import { LruReplayStore } from '#src/replay/lru-replay-store.js'
 import { RedisReplayStore } from '#src/replay/redis-replay-store.js'
-import { ReplayRings } from '#src/replay/replay-rings.js'
+import { ReplayRings, type ReplayRingsOptions } from '#src/replay/replay-rings.js'
 import type { ReplayStore } from '#src/replay/replay-store.js'
 import { type Configuration, openSlot, type Slot } from './apps.js'
 import { ModelLedger } from './model-ledger.js'
@@ -68,6 +68,8 @@ export class Deployment {
   }
 }
 
+const makeRings = (rings: ReplayRingsOptions): ReplayStore => new ReplayRings(rings)
+
 /** One process after another, with a clock of its own. */
 export class Replica {
   readonly name: string
@@ -103,6 +105,7 @@ export class Replica {
     this.#slot = await slotOf(configuration, this.name, this.startedMs)
     this.#slot.parts = {
       clock: this,
+      claimClock: planted?.claimClock ?? this,
       replayStore: planted?.replayStore?.(this.#openStore()) ?? this.#openStore(),
       ledger: planted?.ledger?.(ledger) ?? ledger,
       payments,
@@ -135,6 +138,6 @@ export class Replica {
     if (rings === 'local') return local
     this.connection = planted?.connect?.(this, redis, world) ?? new RedisConnection(this, redis, world)
     const shared = new RedisReplayStore({ client: this.connection as never, clock: this })
-    return rings === 'shared' ? shared : new ReplayRings({ local, shared })
+    return rings === 'shared' ? shared : (planted?.makeRings ?? makeRings)({ local, shared })
   }
 }

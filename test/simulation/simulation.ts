@@ -139,7 +139,7 @@ function troubleSteps({ world, configuration, replicas, redis }: Deployment): St
   }
   if (configuration !== 'ledger') return steps
   const prune = () => replica.slot.parts.ledger.prune(replica.nowMs())
-  steps.push({ weight: 1.2, name: `${replica.name} prunes`, run: prune })
+  steps.push({ weight: 2, name: `${replica.name} prunes`, run: prune })
   if (allowed.has('lost-keys')) {
     steps.push({ weight: 1, name: 'redis loses its keys', run: () => redis.lose('all') })
     steps.push({ weight: 1, name: 'redis loses a key', run: () => redis.lose('one') })
