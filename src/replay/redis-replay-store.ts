@@ -18,9 +18,9 @@ export interface RedisReplayStoreOptions {
 }
 
 /** Every command is given up after this long: a frozen server must not hold a request. */
-const deadlineMs = 150
+export const redisDeadlineMs = 150
 /** After a missed deadline nothing is claimed for this long; then one command asks whether the server is back. */
-const pauseMs = 1000
+export const redisPauseMs = 1000
 /** A server whose clock is further ahead than this could forget claims while their tokens still pass. */
 const maxClockLeadMs = 30_000
 
@@ -118,7 +118,7 @@ export class RedisReplayStore implements ReplayStore {
     this.#nextInspection = setTimeout(() => {
       // A client without a connection inspects once it has one; one that was closed never will.
       if (this.#options.client.status === 'ready') void this.#inspect()
-    }, pauseMs).unref()
+    }, redisPauseMs).unref()
   }
 }
 
@@ -133,7 +133,7 @@ class DeadlineMissed extends Error {
 async function withinDeadline<T>(reply: Promise<T>): Promise<T> {
   let timer: NodeJS.Timeout | undefined
   const missed = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new DeadlineMissed(`no answer within ${deadlineMs} ms`)), deadlineMs)
+    timer = setTimeout(() => reject(new DeadlineMissed(`no answer within ${redisDeadlineMs} ms`)), redisDeadlineMs)
   })
   try {
     return await Promise.race([reply, missed])

@@ -1,9 +1,6 @@
+import { redisDeadlineMs, redisPauseMs } from '#src/replay/redis-replay-store.js'
 import type { RedisConnection } from './simulated-redis.js'
 import type { Step, World } from './world.js'
-
-/** The timers of `RedisReplayStore`: how long a command may take, and when a server is looked at again. */
-const deadlineMs = 150
-const pauseMs = 1000
 
 interface VirtualTimer {
   delayMs: number
@@ -15,7 +12,7 @@ interface VirtualTimer {
 
 type SetTimer = (run: () => void, delayMs?: number, ...rest: unknown[]) => unknown
 
-/** Replaces the timers of these delays by ones that ring when a step says so, and leaves all others alone. */
+/** Replaces the timers of `RedisReplayStore` by ones that ring when a step says so, and leaves all others alone. */
 export class VirtualTimers {
   readonly #set = globalThis.setTimeout
   readonly #clear = globalThis.clearTimeout
@@ -26,7 +23,7 @@ export class VirtualTimers {
     const set = this.#set as unknown as SetTimer
     const intercept: SetTimer = (run, delayMs, ...rest) => {
       const connection = this.#world?.activeConnection
-      const isOurs = connection !== undefined && (delayMs === deadlineMs || delayMs === pauseMs)
+      const isOurs = connection !== undefined && (delayMs === redisDeadlineMs || delayMs === redisPauseMs)
       return isOurs ? this.#start(connection, { run, delayMs }) : set(run, delayMs, ...rest)
     }
     globalThis.setTimeout = intercept as typeof setTimeout
@@ -49,12 +46,12 @@ export class VirtualTimers {
 
   steps(slowRedis: boolean): Step[] {
     this.#timers = this.#timers.filter(({ connection }) => !connection.isDead)
-    const due = this.#timers.filter(({ delayMs }) => slowRedis || delayMs === pauseMs)
+    const due = this.#timers.filter(({ delayMs }) => slowRedis || delayMs === redisPauseMs)
     return due.map((timer) => ({ weight: 3, name: timer.name, run: timer.ring }))
   }
 
   #start(connection: RedisConnection, { run, delayMs }: { run: () => void; delayMs: number }): VirtualTimer {
-    const { name, giveUp } = delayMs === deadlineMs ? connection.limitLast() : connection.limitPause()
+    const { name, giveUp } = delayMs === redisDeadlineMs ? connection.limitLast() : connection.limitPause()
     const ring = () => {
       this.#drop(timer)
       giveUp()
