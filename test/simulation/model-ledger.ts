@@ -1,3 +1,4 @@
+import { maxMinorUnits } from '#src/core/money.js'
 import type { OpeningAccount } from '#src/core/opening-accounts.js'
 import {
   type Account,
@@ -29,18 +30,27 @@ interface BookAccount extends Account {
   owner: Owner
 }
 
+interface Posting {
+  iban: string
+  counterpartyIban: string
+  transfer: Transfer
+  amountMinorUnits: bigint
+}
+
 interface IdempotencyRecord {
   requestDigest: string
   decision: TransferDecision
   rememberUntilMs: number
 }
 
+const pruneBatchSize = 500
+
 /** The ledger in a few maps. Each order is decided at once and whole, when its step comes. */
 export class ModelLedger implements Ledger {
   /** Every decision, oldest first. */
   readonly history: Decided[] = []
   readonly transfers = new Map<string, { transfer: Transfer; owner: Owner }>()
-  readonly postings: { iban: string; amountMinorUnits: bigint }[] = []
+  readonly postings: Posting[] = []
   readonly accountsByIban = new Map<string, BookAccount>()
   protected readonly calls: RemoteCalls
   readonly #spent = new Map<string, number>()
@@ -51,7 +61,7 @@ export class ModelLedger implements Ledger {
   }
 
   book(order: TransferOrder): Promise<BookingOutcome> {
-    const name = order.idempotency === undefined ? 'booking' : `booking ${recordKey(order)}`
+    const name = order.idempotency === undefined ? 'booking' : `booking ${order.owner.subject} ${order.idempotency.key}`
     const transaction: Transaction<BookingOutcome> = {
       name,
       commit: (attempt) => this.decide(order, attempt as Attempt),
@@ -65,19 +75,21 @@ export class ModelLedger implements Ledger {
   }
 
   async prune(nowMs: number): Promise<number> {
-    let pruned = 0
-    for (const [token, untilMs] of this.#spent) if (untilMs <= nowMs && this.#spent.delete(token)) pruned += 1
-    for (const [key, { rememberUntilMs }] of this.#records) {
-      if (rememberUntilMs <= nowMs && this.#records.delete(key)) pruned += 1
-    }
-    return pruned
+    const tokens = [...this.#spent].filter(([, untilMs]) => untilMs <= nowMs).slice(0, pruneBatchSize)
+    const records = [...this.#records].filter(([, { rememberUntilMs }]) => rememberUntilMs <= nowMs)
+    const oldest = records.slice(0, pruneBatchSize)
+    for (const [token] of tokens) this.#spent.delete(token)
+    for (const [key] of oldest) this.#records.delete(key)
+    return tokens.length + oldest.length
   }
 
   async openAccounts(issuer: string, accounts: readonly OpeningAccount[]): Promise<number> {
-    for (const { subject, ...account } of accounts) {
+    if (accounts.some(({ balanceMinorUnits }) => balanceMinorUnits > maxMinorUnits)) throw new Error('too much')
+    const fresh = accounts.filter(({ iban }) => !this.accountsByIban.has(iban))
+    for (const { subject, ...account } of fresh) {
       this.accountsByIban.set(account.iban, { id: account.iban, owner: { issuer, subject }, ...account })
     }
-    return accounts.length
+    return fresh.length
   }
 
   async transfer(owner: Owner, transferId: string): Promise<Transfer | undefined> {
@@ -86,15 +98,30 @@ export class ModelLedger implements Ledger {
   }
 
   async accountsOf(owner: Owner): Promise<Account[]> {
-    return [...this.accountsByIban.values()].filter((account) => isSame(account.owner, owner))
+    const own = [...this.accountsByIban.values()].filter((account) => isSame(account.owner, owner))
+    return own.sort((one, other) => (one.iban < other.iban ? -1 : 1))
   }
 
   async account(owner: Owner, accountId: string): Promise<Account | undefined> {
     return (await this.accountsOf(owner)).find(({ id }) => id === accountId)
   }
 
-  async entriesOf(): Promise<AccountEntry[]> {
-    throw new Error('not simulated')
+  async entriesOf(
+    owner: Owner,
+    accountId: string,
+    { limit, before = Number.POSITIVE_INFINITY }: { limit: number; before: number | undefined },
+  ): Promise<AccountEntry[] | undefined> {
+    const account = await this.account(owner, accountId)
+    if (account === undefined) return undefined
+    const entries = this.postings
+      .filter(({ iban }) => iban === account.iban)
+      .map(({ transfer, counterpartyIban, amountMinorUnits }, index) => {
+        const { id: transferId, bookedAtMs, currency, remittanceInformation } = transfer
+        const number = index + 1
+        return { number, transferId, bookedAtMs, counterpartyIban, currency, amountMinorUnits, remittanceInformation }
+      })
+    const older = entries.filter(({ number }) => number < before)
+    return older.reverse().slice(0, limit)
   }
 
   async isReachable(): Promise<boolean> {
@@ -137,24 +164,31 @@ export class ModelLedger implements Ledger {
     const declined = (reason: DeclineReason): TransferDecision => ({ kind: 'declined', reason, requestId })
     if (debtor === undefined || creditor === undefined || !isSame(debtor.owner, owner)) return declined('not-found')
     const { amountMinorUnits, ...asInstructed } = instruction
+    if (debtor === creditor) return declined('same-account')
+    if (debtor.currency !== asInstructed.currency || creditor.currency !== asInstructed.currency)
+      return declined('currency-mismatch')
     if (debtor.balanceMinorUnits < amountMinorUnits) return declined('insufficient-funds')
+    if (creditor.balanceMinorUnits + amountMinorUnits > maxMinorUnits) return declined('balance-limit')
     const id = `00000000-0000-4000-8000-${String(this.transfers.size).padStart(12, '0')}`
     const transfer: Transfer = { id, bookedAtMs: nowMs, ...asInstructed }
     this.transfers.set(id, { transfer, owner })
-    this.#post(debtor, -amountMinorUnits)
-    this.#post(creditor, amountMinorUnits)
+    this.#post(transfer, debtor, -amountMinorUnits)
+    this.#post(transfer, creditor, amountMinorUnits)
     return { kind: 'booked', transfer }
   }
 
-  #post(account: BookAccount, amountMinorUnits: bigint): void {
+  #post(transfer: Transfer, account: BookAccount, amountMinorUnits: bigint): void {
     account.balanceMinorUnits += amountMinorUnits
-    this.postings.push({ iban: account.iban, amountMinorUnits })
+    const { debtorIban, creditorIban } = transfer
+    const { iban } = account
+    const counterpartyIban = iban === debtorIban ? creditorIban : debtorIban
+    this.postings.push({ iban, counterpartyIban, transfer, amountMinorUnits })
   }
 }
 
-/** The name of a booking's idempotency record. */
+/** What an idempotency record stands under. */
 function recordKey({ owner, idempotency }: TransferOrder): string {
-  return `${owner.subject} ${idempotency?.key}`
+  return JSON.stringify([owner.issuer, owner.subject, idempotency?.key])
 }
 
 function isSame(one: Owner, other: Owner): boolean {
