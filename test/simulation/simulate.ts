@@ -4,7 +4,8 @@ import { report, Simulation } from './simulation.js'
 
 /**
  * Runs `--schedules N` from the seed `--from N` on and stops at the first that breaks a promise, or runs the one of `--seed N`
- * and prints its trace. `--configuration X` keeps to one configuration. Ends with status 1 when a promise was broken.
+ * and prints its trace. `--configuration X` keeps to one configuration. Ends with status 1
+ * when a promise was broken or the options make no sense.
  */
 const number = (text: string): number => {
   if (/^\d{1,9}$/.test(text)) return Number(text)
@@ -24,6 +25,8 @@ if (values.configuration !== undefined && configuration === undefined) {
 }
 const first = number(values.seed ?? values.from)
 const count = values.seed === undefined ? number(values.schedules) : 1
+// "Every promise was kept" would be said of nothing.
+if (count === 0) throw new Error('expected at least one schedule, got --schedules 0')
 const simulation = new Simulation()
 const startMs = performance.now()
 const counts = new Map<Configuration, number>()

@@ -1,3 +1,5 @@
+import { spawnSync } from 'node:child_process'
+import { fileURLToPath } from 'node:url'
 import t from 'tap'
 import { type PlantedBug, plantedBugs } from './planted-bugs.js'
 import { type Outcome, report, type ScheduleOptions, Simulation } from './simulation.js'
@@ -107,4 +109,12 @@ t.test('an answer that cannot be read ends the schedule', async (t) => {
   const world = new World(0, 1)
   world.fail(new TypeError('not JSON'))
   await t.rejects(world.settle(), new TypeError('not JSON'))
+})
+
+t.test('a run of no schedules is refused, since it would prove nothing', async (t) => {
+  const program = fileURLToPath(new URL('simulate.js', import.meta.url))
+  const { status, stdout, stderr } = spawnSync(process.execPath, [program, '--schedules', '0'], { encoding: 'utf8' })
+  t.equal(status, 1)
+  t.match(stderr, 'expected at least one schedule')
+  t.equal(stdout, '')
 })
