@@ -84,16 +84,18 @@ t.test('Redis', { skip: missingService('redis-server', 'openssl') }, async (t) =
     t.equal(books.transfers.length, payer.payments.length + keyed.payments.length)
     for (const [index, server] of servers.entries()) {
       const told = toldAboutRedis(server).slice(toldBefore[index])
+      // A machine that is busy otherwise may add outages, but none is told twice, and none goes on.
+      t.ok(told.length >= 4, 'both outages are told')
       t.strictSame(
         told.map(([level, text]) => [level, text]),
-        [
-          [40, outOfReach],
-          [30, 'Redis answers again'],
-          [40, outOfReach],
-          [30, 'Redis answers again'],
-        ],
+        told.map((_, n) => (n % 2 === 0 ? [40, outOfReach] : [30, 'Redis answers again'])),
+        'each when it begins and when it ends',
       )
-      t.match(told[0]?.[2], 'no answer within 150 ms')
+      t.equal(told.at(-1)?.[0], 30)
+      t.ok(
+        told.some(([, , fault]) => fault?.includes('no answer within 150 ms')),
+        'one is that it was frozen',
+      )
       t.notMatch(server.stdout, /eyJ/, 'no token in the log')
       t.equal(await server.stop(), 0)
     }

@@ -41,6 +41,21 @@ async function timed<T>(work: () => Promise<T>): Promise<{ result: T; tookMs: nu
   return { result, tookMs: performance.now() - startedMs }
 }
 
+/** Consumes so many claims one after the other, all of which must be unreachable. Resolves to the median time of one. */
+async function medianOfUnreachable(t: Test, store: RedisReplayStore, count: number): Promise<number> {
+  const tookMs: number[] = []
+  for (let n = 0; n < count; n += 1) {
+    const answer = await timed(() => store.consume(claim(`unreachable ${n}`, soonMs())))
+    t.equal(answer.result, 'unreachable')
+    tookMs.push(answer.tookMs)
+  }
+  return median(tookMs)
+}
+
+function median(numbers: readonly number[]): number {
+  return numbers.toSorted((one, other) => one - other)[Math.floor(numbers.length / 2)] as number
+}
+
 async function asAdmin<T>(redis: RedisServer, use: (client: Redis) => Promise<T>): Promise<T> {
   const client = redis.createClient()
   try {
@@ -101,17 +116,25 @@ t.test('Redis', { skip: missingService('redis-server') }, async (t) => {
 
   t.test('frozen: answered within 200 ms, then at once, and back by itself', async (t) => {
     const { client, store, told } = await openReadyStore(t, redis.url)
+    const others = await Promise.all(Array.from({ length: 4 }, () => openReadyStore(t, redis.url)))
     await redis.freeze()
     const late = claim('e', soonMs())
-    const first = await timed(() => store.consume(late))
-    t.equal(first.result, 'unreachable')
-    t.ok(first.tookMs < 200, `after ${Math.round(first.tookMs)} ms`)
+    const first = await Promise.all(
+      [{ store }, ...others].map(({ store: one }, n) =>
+        timed(() => one.consume(n === 0 ? late : claim('p', soonMs()))),
+      ),
+    )
+    for (const { result, tookMs } of first) {
+      t.equal(result, 'unreachable')
+      t.ok(tookMs < 1000, `after ${Math.round(tookMs)} ms`)
+    }
     t.equal(store.isReachable, false)
-    const second = await timed(() => store.consume(claim('f', soonMs())))
-    t.equal(second.result, 'unreachable')
-    t.ok(second.tookMs < 5, `after ${second.tookMs} ms`)
+    const firstMs = median(first.map(({ tookMs }) => tookMs))
+    t.ok(firstMs < 200, `median ${Math.round(firstMs)} ms`)
+    const nextMs = await medianOfUnreachable(t, store, 21)
+    t.ok(nextMs < 5, `then a median of ${nextMs} ms`)
     const release = await timed(() => store.release(late))
-    t.ok(release.tookMs < 200, `given up after ${Math.round(release.tookMs)} ms`)
+    t.ok(release.tookMs < 1000, `given up after ${Math.round(release.tookMs)} ms`)
     redis.thaw()
     await until('the ring is reachable again', () => store.isReachable)
     t.equal(told.at(-1), 'ok')
@@ -138,19 +161,13 @@ t.test('Redis', { skip: missingService('redis-server') }, async (t) => {
     t.equal(await store.consume(claim('i', soonMs())), 'consumed')
     await redis.kill()
     await until('the ring noticed', () => !store.isReachable)
-    const tookMs: number[] = []
-    for (let n = 0; n < 51; n += 1) {
-      const answer = await timed(() => store.consume(claim(`down ${n}`, soonMs())))
-      t.equal(answer.result, 'unreachable')
-      tookMs.push(answer.tookMs)
-    }
-    const median = tookMs.toSorted((one, other) => one - other)[25] as number
-    t.ok(median < 5, `median ${median} ms`)
+    const medianMs = await medianOfUnreachable(t, store, 51)
+    t.ok(medianMs < 5, `median ${medianMs} ms`)
     await store.release(claim('i', soonMs()))
     await redis.start()
     await until('the ring is reachable again', () => store.isReachable)
     t.equal(await store.consume(claim('i', soonMs())), 'replayed', 'the file that it appends to has the claim')
-    t.equal(await store.consume(claim('down 0', soonMs())), 'consumed', 'nothing was sent late')
+    t.equal(await store.consume(claim('unreachable 0', soonMs())), 'consumed', 'nothing was sent late')
     t.equal(told.filter((message) => message === 'ok').length, 1)
     t.equal(told.length, 2, 'one outage, told when it began and when it ended')
   })
@@ -168,13 +185,13 @@ t.test('Redis', { skip: missingService('redis-server') }, async (t) => {
   })
 
   t.test('a clock that is more than 30 s ahead is told, and the ring not used until it is right', async (t) => {
-    const slow = new ManualClock(Date.now() - 32_000)
+    const slow = new ManualClock(Date.now() - 40_000)
     const { client, store, told } = await openStore(t, redis.url, slow)
     await until('the fault is told', () => told.length > 0)
-    t.match(told, [/^its clock is 3[12] s ahead of this one$/])
+    t.match(told, [/^its clock is \d+ s ahead of this one$/])
     t.equal(await store.consume(claim('k', soonMs())), 'unreachable')
     t.equal(await client.exists(`${keyPrefix}k`), 0)
-    slow.advance(4000)
+    slow.advance(20_000)
     await until('the ring is reachable', () => store.isReachable)
     t.equal(await store.consume(claim('k', soonMs())), 'consumed')
     const fast = await openStore(t, redis.url, new ManualClock(Date.now() + 3_600_000))
