@@ -11,6 +11,11 @@ import { postgresProgram } from './services.js'
 const superuser = 'postgres'
 const run = promisify(execFile)
 
+// Whoever runs the tests may have a database of their own in mind, which neither PostgreSQL's programs nor pg may be told of.
+for (const name of Object.keys(process.env)) {
+  if (name.startsWith('PG')) delete process.env[name]
+}
+
 export interface PostgresOptions {
   /** Settings by name, as in `postgresql.conf`. All others have PostgreSQL's own defaults, `fsync` among them. */
   settings?: Record<string, string>

@@ -1,9 +1,16 @@
 import { spawnSync } from 'node:child_process'
 import { existsSync, readdirSync } from 'node:fs'
 
-/** Programs of other projects that tests run, by the names of Debian's packages. */
-const programs = { postgresql: 'postgres', 'redis-server': 'redis-server', openssl: 'openssl', nginx: 'nginx' }
+/** What tests run of other projects, by the names of Debian's packages, and the programs that it takes to run them. */
+const programs = {
+  postgresql: ['postgres', 'setpriv', 'ipcrm'],
+  'redis-server': ['redis-server', 'setpriv'],
+  nginx: ['nginx', 'setpriv'],
+  openssl: ['openssl'],
+} as const
+const toolPackages: Partial<Record<string, string>> = { setpriv: 'util-linux', ipcrm: 'util-linux' }
 const postgresFolder = '/usr/lib/postgresql'
+const leastPostgres = 15
 
 export type Service = keyof typeof programs
 
@@ -12,11 +19,23 @@ export type Service = keyof typeof programs
  * there nothing may go untested.
  */
 export function missingService(...services: Service[]): string | false {
-  const missing = services.filter((service) => !runs(service))
-  if (missing.length === 0) return false
-  const reason = `missing on this machine: apt-get install ${missing.join(' ')}`
+  const lacking = new Set(services.flatMap(findLacking))
+  if (lacking.size === 0) return false
+  const reason = `missing on this machine: ${[...lacking].join(', ')}`
   if (process.env['CI'] === 'true') throw new Error(reason)
   return reason
+}
+
+/** What a service needs and this machine has not, in words. */
+function findLacking(service: Service): string[] {
+  if (process.platform !== 'linux') return ['Linux']
+  return programs[service].flatMap((program) => {
+    const version = readVersion(program === 'postgres' ? postgresProgram(program) : program)
+    if (version === undefined) return [`${program} (apt-get install ${toolPackages[program] ?? service})`]
+    if (program !== 'postgres') return []
+    const major = Number(/\d+/.exec(version)?.[0])
+    return major >= leastPostgres ? [] : [`PostgreSQL ${leastPostgres} or newer, not ${version.trim()}`]
+  })
 }
 
 /** How to call a program of PostgreSQL: where Debian keeps the newest version, which is not on the PATH, else by its name. */
@@ -26,7 +45,8 @@ export function postgresProgram(name: string): string {
   return paths.find((path) => existsSync(path)) ?? name
 }
 
-function runs(service: Service): boolean {
-  const program = service === 'postgresql' ? postgresProgram('postgres') : programs[service]
-  return spawnSync(program, ['--version']).error === undefined
+/** What a program says about its version; undefined when there is none of its name. */
+function readVersion(program: string): string | undefined {
+  const { error, stdout } = spawnSync(program, ['--version'], { encoding: 'utf8' })
+  return error === undefined ? stdout : undefined
 }
