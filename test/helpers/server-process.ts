@@ -8,6 +8,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import type { Test } from 'tap'
 import { ManualClock } from './manual-clock.js'
+import { findLastingPort } from './ports.js'
 import { acrMfa, ibans, publicUrl, TokenMint } from './test-api.js'
 import type { TestIssuer } from './test-issuer.js'
 
@@ -79,10 +80,15 @@ export class ServerProcess {
   }
 }
 
-/** Leaves out the variables of the server's own configuration, in case whoever runs the tests has some. */
+/** Leaves out the variables of the server's own configuration and of its drivers, in case whoever runs the tests has some. */
 function withoutConfiguration(environment: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
-  const own =
-    /^(?:HOST|PORT|PUBLIC_URL|ISSUER|AUDIENCE|WORKERS|ADMIN_PORT|LOG_LEVEL|DATA_DIR|ACCOUNTS_FILE|DPOP.*|[A-Z]+_(?:URL|URI))$/
+  const names = [
+    ...['HOST', 'PORT', 'ISSUER', 'AUDIENCE', 'WORKERS', 'ADMIN_PORT', 'LOG_LEVEL', 'DATA_DIR', 'ACCOUNTS_FILE'],
+    ...['ALGORITHMS', 'TOKEN_PROFILE', 'SCOPE_CLAIMS', 'CLOCK_LEEWAY', 'RATE_LIMIT', 'CORS_ORIGINS', 'JWKS_MAX_STALE'],
+    ...['SINGLE_USE_MAX_LIFETIME', 'REPLAY_CACHE_SIZE', 'TRANSACTION_BINDING', 'DPOP.*', 'STEP_UP_.*', 'PG.*'],
+    '[A-Z]+_(?:URL|URI)',
+  ]
+  const own = new RegExp(`^(?:${names.join('|')})$`)
   return Object.fromEntries(Object.entries(environment).filter(([name]) => !own.test(name)))
 }
 
@@ -118,7 +124,7 @@ export async function bankEnvironment(
   ]
   writeFileSync(join(folder, 'accounts.json'), JSON.stringify(accounts))
   return {
-    PORT: String(await findFreePort()),
+    PORT: String(await findLastingPort()),
     ISSUER: issuerUrl,
     AUDIENCE: publicUrl,
     DATA_DIR: join(folder, 'data'),
