@@ -103,7 +103,7 @@ t.test('PostgreSQL that goes away', { skip: missingService('postgresql') }, asyn
     t.teardown(() => postgres.thaw())
     const livezMs = performance.now()
     t.equal(await statusOf(server, '/livez'), 200)
-    t.ok(performance.now() - livezMs < 500, 'the process answers meanwhile')
+    t.ok(performance.now() - livezMs < 1000, 'the process answers meanwhile, sooner than it gives up on PostgreSQL')
     const readyzMs = performance.now()
     t.equal(await statusOf(server, '/readyz'), 503)
     t.ok(performance.now() - readyzMs < 2500)
