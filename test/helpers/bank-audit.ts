@@ -31,8 +31,6 @@ const violations: Record<string, string> = {
   'payments that were booked more than once': `
     select remittance_information from transfers where remittance_information is not null
     group by remittance_information having count(*) > 1`,
-  'tokens that are spent more than once': `
-    select jti from spent_tokens group by issuer, jti having count(*) > 1`,
   'transfers that more than one idempotency record names': `
     select transfer_id from idempotency_records where transfer_id is not null group by transfer_id having count(*) > 1`,
   'more transfers than spent tokens': `

@@ -6,11 +6,17 @@ import { readAnswer, type TokenMint, transferBody } from './test-api.js'
 
 /** Sooner than servers ask for, so that a test sees many refusals; but not at once, since an outage would be a flood. */
 const retryMs = 100
+/** A transfer is answered within about two seconds; on a busy machine this is more than enough. */
+const patienceMs = 8000
+/** Which of the clients that pay one payment after the other do so without a key. */
+const bareShare = 4
+const usedAlready = 'token-already-used'
 
 /** What a client learned from one attempt. */
 export interface PaymentAnswer {
+  /** 0 when there was neither an answer nor an end of the connection for too long. */
   status: number
-  /** Name of the refusal. */
+  /** Name of the refusal; `hung` without an answer. */
   problem: string | undefined
   transferId: string | undefined
   replayed: boolean
@@ -22,6 +28,7 @@ export interface PaymentAnswer {
 export interface Payment {
   /** Stands as remittance information, so that the books tell payments apart. */
   name: string
+  subject: string
   token: string
   key: string | undefined
   body: Record<string, unknown>
@@ -59,6 +66,7 @@ export class Payer {
     const cent = { instructedAmount: { currency: 'EUR', amount: '0.01' }, remittanceInformationUnstructured: name }
     const payment = {
       name,
+      subject,
       token: this.#tokens.transfer({ sub: subject }),
       key: keyed ? randomUUID() : undefined,
       body: transferBody({ ...cent, ...body }),
@@ -68,29 +76,16 @@ export class Payer {
     return payment
   }
 
-  /** Sends a payment, or sends it again. Rejects when there is no answer at all. */
+  /** Sends a payment, or sends it again. Rejects when the connection breaks. */
   async send(url: string, payment: Payment, token = payment.token): Promise<PaymentAnswer> {
-    const startedMs = performance.now()
-    const response = await fetch(`${url}/transfers`, {
-      method: 'POST',
-      headers: {
-        authorization: `Bearer ${token}`,
-        'content-type': 'application/json',
-        ...(payment.key === undefined ? {} : { 'idempotency-key': payment.key }),
-      },
-      body: JSON.stringify(payment.body),
-    })
-    const { status, headers, body } = await readAnswer('POST', '/transfers', response)
-    const answer = {
-      status,
-      problem: (body['type'] as string | undefined)?.split('/').at(-1),
-      transferId: body['transferId'] as string | undefined,
-      replayed: headers.get('idempotency-replayed') === 'true',
-      retryAfter: headers.get('retry-after'),
-      tookMs: performance.now() - startedMs,
-    }
+    const answer = await attempt(url, payment, token)
     payment.answers.push(answer)
     return answer
+  }
+
+  /** Sends a payment with a token that was never used before, of the same client. */
+  sendAfresh(url: string, payment: Payment): Promise<PaymentAnswer> {
+    return this.send(url, payment, this.#tokens.transfer({ sub: payment.subject }))
   }
 
   pay(url: string, changes: PaymentChanges = {}): Promise<PaymentAnswer> {
@@ -98,18 +93,18 @@ export class Payer {
   }
 
   /**
-   * Clients that pay one payment after the other, and repeat one that was refused until it is booked. Returns how to stop them,
-   * which waits for what is under way.
+   * Clients that pay one payment after the other, and repeat one that was refused until it is booked. Every fourth has no keys,
+   * and stops repeating when it is told that the token was used. Returns how to stop them, which waits for what is under way.
    */
   startPaying(url: string, clients: number, changes: () => PaymentChanges = () => ({})): () => Promise<void> {
     let stopping = false
-    const client = async (): Promise<void> => {
+    const client = async (keyed: boolean): Promise<void> => {
       while (!stopping) {
-        const payment = this.prepare(changes())
-        while ((await this.send(url, payment)).status !== 201 && !stopping) await delay(retryMs)
+        const payment = this.prepare({ keyed, ...changes() })
+        while (![201, 401].includes((await this.send(url, payment)).status) && !stopping) await delay(retryMs)
       }
     }
-    const paying = Promise.all(Array.from({ length: clients }, client))
+    const paying = Promise.all(Array.from({ length: clients }, (_, n) => client(n % bareShare !== 0)))
     // Who stops them is told; until then a failure is nobody's.
     paying.catch(() => undefined)
     return async () => {
@@ -123,48 +118,116 @@ export class Payer {
   }
 }
 
+async function attempt(url: string, { key, body }: Payment, token: string): Promise<PaymentAnswer> {
+  const startedMs = performance.now()
+  const deadline = AbortSignal.timeout(patienceMs)
+  try {
+    const response = await fetch(`${url}/transfers`, {
+      method: 'POST',
+      signal: deadline,
+      headers: {
+        authorization: `Bearer ${token}`,
+        'content-type': 'application/json',
+        ...(key === undefined ? {} : { 'idempotency-key': key }),
+      },
+      body: JSON.stringify(body),
+    })
+    const { status, headers, body: answer } = await readAnswer('POST', '/transfers', response)
+    return {
+      status,
+      problem: (answer['type'] as string | undefined)?.split('/').at(-1),
+      transferId: answer['transferId'] as string | undefined,
+      replayed: headers.get('idempotency-replayed') === 'true',
+      retryAfter: headers.get('retry-after'),
+      tookMs: performance.now() - startedMs,
+    }
+  } catch (error) {
+    if (!deadline.aborted) throw error
+    const tookMs = performance.now() - startedMs
+    return { status: 0, problem: 'hung', transferId: undefined, replayed: false, retryAfter: null, tookMs }
+  }
+}
+
 /**
  * What must hold once a fault is over: nobody waited too long or was told anything but the refusals that the fault allows; the
- * same token and key find the truth for every payment, whatever was answered before; and the books agree.
+ * same token and key find the truth for every payment, whatever was answered before, and so does a fresh token with the same
+ * key; no token that moved money is accepted again; and the books agree.
  */
 export async function settlePayments(
   t: Test,
   payer: Payer,
   { url, where, allowed = [] }: { url: string; where: string; allowed?: readonly string[] },
 ): Promise<Books> {
-  const slowestMs = Math.max(...payer.answers.map(({ tookMs }) => tookMs))
-  t.ok(slowestMs < 2500, `nobody waited longer than ${Math.round(slowestMs)} ms`)
-  const told = new Set(payer.answers.map(({ status, problem }) => `${status} ${problem ?? 'booked'}`))
-  const expected = ['201 booked', ...allowed.map((problem) => `503 ${problem}`)]
-  t.strictSame(
-    [...told].filter((one) => !expected.includes(one)),
-    [],
-    'nobody was told anything else',
-  )
-  t.ok(
-    payer.answers.every(({ status, retryAfter }) => status === 201 || /^[1-9]\d*$/.test(retryAfter ?? '')),
-    'a refusal says when to come back',
-  )
+  expectAnswers(t, payer, allowed)
   await auditBank(t, where, payer.acknowledged)
   const keyed = payer.payments.filter(({ key }) => key !== undefined)
-  const queue = [...keyed]
-  const client = async (): Promise<void> => {
-    for (let payment = queue.pop(); payment !== undefined; payment = queue.pop()) await payer.send(url, payment)
-  }
-  await Promise.all(Array.from({ length: 16 }, client))
-  const wrong = keyed.filter(({ answers }) => {
+  await forEach(keyed, (payment) => payer.send(url, payment))
+  const afresh = new Set(keyed.filter((_, n) => n % 4 === 0))
+  await forEach([...afresh], (payment) => payer.sendAfresh(url, payment))
+  const wrong = keyed.filter((payment) => {
+    const { answers } = payment
     const ids = new Set(answers.map(({ transferId }) => transferId).filter((id) => id !== undefined))
     const last = answers.at(-1) as PaymentAnswer
-    const wasAcknowledged = answers.slice(0, -1).some(({ status }) => status === 201)
-    return last.status !== 201 || ids.size !== 1 || (wasAcknowledged && !last.replayed)
+    const mustBeKnown = afresh.has(payment) || answers.slice(0, -1).some(({ status }) => status === 201)
+    return last.status !== 201 || ids.size !== 1 || (mustBeKnown && !last.replayed)
   })
-  t.strictSame(wrong, [], 'the same token and key find the one transfer of each payment')
-  const books = await auditBank(t, where, payer.acknowledged)
-  const booked = new Set(books.transfers.map(({ payment }) => payment))
+  t.strictSame(
+    wrong,
+    [],
+    'the same key finds the one transfer of each payment, with the same token and with a fresh one',
+  )
+
+  const { transfers } = await auditBank(t, where, payer.acknowledged)
+  const booked = new Set(transfers.map(({ payment }) => payment))
   t.strictSame(
     keyed.filter(({ name }) => !booked.has(name)),
     [],
     'every payment with a key has happened',
   )
-  return books
+  const spent = payer.payments.filter(({ name }) => booked.has(name)).map(withoutKey)
+  await forEach(spent, (payment) => payer.send(url, payment))
+  t.strictSame(
+    spent.filter(({ answers: [answer] }) => answer?.status !== 401 || answer.problem !== usedAlready),
+    [],
+    'no token that moved money is accepted again',
+  )
+  return auditBank(t, where, payer.acknowledged)
+}
+
+function expectAnswers(t: Test, payer: Payer, allowed: readonly string[]): void {
+  const slowestMs = Math.max(...payer.answers.map(({ tookMs }) => tookMs))
+  t.ok(slowestMs < 2500, `nobody waited longer than ${Math.round(slowestMs)} ms`)
+  const expected = ['201 booked', ...allowed.map((problem) => `503 ${problem}`)]
+  const unexpected = payer.payments.flatMap(({ key, answers }) =>
+    answers
+      // Without a key nothing but the token tells that a payment may have happened whose outcome was unknown.
+      .filter(
+        (answer, n) => !(key === undefined && answer.problem === usedAlready && answers.slice(0, n).some(isUnknown)),
+      )
+      .map(({ status, problem }) => `${status} ${problem ?? 'booked'}`)
+      .filter((told) => !expected.includes(told)),
+  )
+  t.strictSame([...new Set(unexpected)], [], 'nobody was told anything else')
+  t.ok(
+    payer.answers.every(({ status, retryAfter }) => status !== 503 || /^[1-9]\d*$/.test(retryAfter ?? '')),
+    'a refusal says when to come back',
+  )
+}
+
+/** Whether the server could not say if the payment has happened; its token then stays used. */
+function isUnknown({ problem }: PaymentAnswer): boolean {
+  return problem === 'transfer-outcome-unknown'
+}
+
+function withoutKey(payment: Payment): Payment {
+  return { ...payment, key: undefined, answers: [] }
+}
+
+/** Sixteen at a time. */
+async function forEach(payments: readonly Payment[], act: (payment: Payment) => Promise<unknown>): Promise<void> {
+  const queue = [...payments]
+  const client = async (): Promise<void> => {
+    for (let payment = queue.pop(); payment !== undefined; payment = queue.pop()) await act(payment)
+  }
+  await Promise.all(Array.from({ length: 16 }, client))
 }
