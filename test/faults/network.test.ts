@@ -26,9 +26,13 @@ t.test('between the API and PostgreSQL', { skip: missingService('postgresql') },
   async function begin(): Promise<Payer> {
     await untilReady({ url })
     const payer = new Payer(mintFor(issuer))
-    await until('a payment is booked', async () => (await payer.pay(url)).status === 201)
+    await untilConnected(payer)
     return payer
   }
+
+  /** On a busy machine a new connection can take longer than the server waits, and then nothing is sent that could be cut. */
+  const untilConnected = (payer: Payer) =>
+    until('a payment is booked', async () => (await payer.pay(url)).status === 201)
 
   async function holdUp(t: Test): Promise<{ letGo: () => Promise<unknown>; untilOneWaits: () => Promise<void> }> {
     const session = new Client({ connectionString: where })
@@ -49,6 +53,7 @@ t.test('between the API and PostgreSQL', { skip: missingService('postgresql') },
     const payer = await begin()
     const [keyed, bare] = [payer.prepare(), payer.prepare({ keyed: false })]
     for (const payment of [keyed, bare]) {
+      await untilConnected(payer)
       const cut = proxy.cutBeforeRequest('book_transfers')
       t.match(await payer.send(url, payment), unknown)
       await cut
@@ -64,6 +69,7 @@ t.test('between the API and PostgreSQL', { skip: missingService('postgresql') },
     const payer = await begin()
     const [keyed, bare] = [payer.prepare(), payer.prepare({ keyed: false })]
     for (const payment of [keyed, bare]) {
+      await untilConnected(payer)
       const cut = proxy.cutBeforeResponse('book_transfers', isReadyForQuery)
       t.match(await payer.send(url, payment), unknown)
       await cut
