@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto'
+import { Random } from '../simulation/random.js'
 import { isRelease, type KillPointName } from './kill-points.js'
 
 /** One transfer that a client means to make, and how it goes about it. */
@@ -58,13 +59,8 @@ export function planRound(seed: number, index: number, points: readonly KillPoin
   }
 }
 
-/** Numbers from 0 to 1 that look random and follow from their names (mulberry32). */
+/** Numbers from 0 to 1 that look random and follow from their names. */
 function randomNumbers(seed: number, name: string): () => number {
-  let state = createHash('sha256').update(`${seed}:${name}`).digest().readUInt32LE()
-  return () => {
-    state = (state + 0x6d2b79f5) | 0
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1)
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61)
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32
-  }
+  const random = new Random(createHash('sha256').update(`${seed}:${name}`).digest().readUInt32LE())
+  return () => random.next()
 }
