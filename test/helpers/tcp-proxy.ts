@@ -24,11 +24,12 @@ export class ProxiedConnection {
     this.server = server
   }
 
-  /** Resets both sides (RST). What was written to a socket before still reaches its peer. */
+  /** Resets both sides (RST). What was written to a socket before still reaches its peer. A side that was ended is only closed. */
   cut(): void {
     this.sealed = true
     for (const socket of [this.client, this.server]) {
-      if (socket.connecting) socket.destroy()
+      // Node 20 never closes a socket that is reset while its end is being sent, and then spins when the process ends.
+      if (socket.connecting || socket.writableEnded) socket.destroy()
       else socket.resetAndDestroy()
     }
   }
