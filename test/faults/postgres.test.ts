@@ -1,10 +1,11 @@
 import t, { type Test } from 'tap'
 import { auditBank } from '../helpers/bank-audit.js'
-import { beginTransfer } from '../helpers/half-request.js'
+import { beginTransfer, refusesConnections } from '../helpers/half-request.js'
 import { Payer, settlePayments } from '../helpers/payments.js'
 import { startPostgres } from '../helpers/postgres-server.js'
 import {
   bankEnvironment,
+  findFreePort,
   mintFor,
   type ServerProcess,
   startServer,
@@ -49,8 +50,15 @@ t.test('PostgreSQL that goes away', { skip: missingService('postgresql') }, asyn
   t.test('a server that starts without it refuses what needs it, and recovers without a restart', async (t) => {
     const where = await postgres.createDatabase()
     await postgres.stop()
-    const environment = await bankEnvironment(t, issuer.url, { DATABASE_URL: where, LOG_LEVEL: 'info' })
+    const ADMIN_PORT = String(await findFreePort())
+    const environment = await bankEnvironment(t, issuer.url, { DATABASE_URL: where, LOG_LEVEL: 'info', ADMIN_PORT })
     const server = await startServer(t, environment)
+    const health = async () => (await fetch(`http://127.0.0.1:${ADMIN_PORT}/health`)).json()
+    await until(
+      'the admin port is listened on',
+      async () => !(await refusesConnections(`http://127.0.0.1:${ADMIN_PORT}`)),
+    )
+    t.match(await health(), { ledger: 'unreachable' })
     t.equal(await statusOf(server, '/livez'), 200)
     t.equal(await statusOf(server, '/readyz'), 503)
     const payer = new Payer(mintFor(issuer))
@@ -58,6 +66,7 @@ t.test('PostgreSQL that goes away', { skip: missingService('postgresql') }, asyn
     t.match(await payer.send(server.url, payment), { status: 503, problem: 'ledger-unavailable', retryAfter: '1' })
     await postgres.start()
     await untilReady(server)
+    t.match(await health(), { ledger: 'reachable' })
     t.match(await payer.send(server.url, payment), { status: 201, replayed: false }, 'with the same token')
     await settlePayments(t, payer, { url: server.url, where, allowed: ['ledger-unavailable'] })
     const told = server.log.filter(({ msg }) => /^PostgreSQL/.test(String(msg)))

@@ -158,6 +158,16 @@ t.test('PostgreSQL', { skip: missingService('postgresql') }, async (t) => {
     }
   })
 
+  t.test('a stored answer that cannot be read is no "nothing was booked"', async (t) => {
+    const { one, session } = await openReplicas(t)
+    const order = makeOrder({ idempotency: { key: 'a', ...digest('same') } })
+    const first = await one.book(order)
+    await session.query('begin; lock table stepgate.transfers in access exclusive mode')
+    await t.rejects(one.book(order), { name: 'OutcomeUnknown', cause: { name: 'LedgerUnavailable' } })
+    await session.query('rollback')
+    t.strictSame(await one.book(order), { ...first, repeated: true })
+  })
+
   t.test('replicas that forget at once share the work, and wait for nobody', async (t) => {
     const { one, other, session } = await openReplicas(t)
     const spend = (from: number, to: number) =>
