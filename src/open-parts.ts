@@ -49,19 +49,18 @@ export async function openRings(config: Config, clock: Clock, report: Report): P
     import('./replay/redis-replay-store.js'),
   ])
   const client = await openRedisClient(config.REDIS_URL)
-  let isClosed = false
   const shared = new RedisReplayStore({
     client,
     clock,
     onChange: (fault) => {
-      if (isClosed) return
       if (fault === undefined) report('info', 'Redis answers again')
       else report('warn', 'Redis is out of reach: the ledger alone makes tokens single-use', fault)
     },
     onWarning: (warning) => report('warn', `Redis: ${warning}`),
   })
   const close = () => {
-    isClosed = true
+    // The end of a connection that we end is no outage.
+    client.removeAllListeners('close')
     client.disconnect()
   }
   return { replayStore: new ReplayRings({ local, shared }), size, close }

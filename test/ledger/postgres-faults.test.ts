@@ -117,4 +117,6 @@ t.test('preparing: what only an operator can mend has words of its own, without 
   for (const other of [reported('FATAL', '57P03'), reported('FATAL', '53300'), new Error('ECONNREFUSED')]) {
     t.equal(explainPreparing(other), other, 'waiting may mend it')
   }
+  const withoutPassword = new Error('SASL: SCRAM-SERVER-FIRST-MESSAGE: client password must be a string')
+  t.match(explainPreparing(withoutPassword), { message: 'the database asks for a password' })
 })

@@ -2,7 +2,6 @@ import { type AddressInfo, createServer } from 'node:net'
 import { Client } from 'pg'
 import t, { type Test } from 'tap'
 import { LedgerUnavailable } from '#src/ledger/ledger.js'
-import { UnusableDatabase } from '#src/ledger/postgres/faults.js'
 import { migrate } from '#src/ledger/postgres/migrate.js'
 import { migrations } from '#src/ledger/postgres/migrations.js'
 import { PostgresLedger } from '#src/ledger/postgres/postgres-ledger.js'
@@ -49,7 +48,7 @@ t.test('PostgreSQL before it serves', { skip: missingService('postgresql') }, as
     t.equal((await ledger.accountsOf(alice)).length, 3)
   })
 
-  t.test('what only an operator can mend is thrown; all else is told once and tried again', async (t) => {
+  t.test('what only an operator can mend is thrown; all else is told, each reason once, and tried again', async (t) => {
     const url = await postgres.createDatabase()
     const poor = url.replace('postgres@', 'poor@')
     await postgres.query(url, 'create role poor login')
@@ -67,8 +66,9 @@ t.test('PostgreSQL before it serves', { skip: missingService('postgresql') }, as
       [url.replace('postgres@', 'old@'), 'PostgreSQL 15 or newer is needed'],
       [url.replace('postgres@', 'nobody:secret@'), 'the database refuses the user or password'],
       [postgres.url('nowhere'), 'the database does not exist'],
+      ['postgres://user:%E4@127.0.0.1/bank', 'the URL cannot be used: URI malformed'],
     ] as const) {
-      await t.rejects(PostgresLedger.open({ url: unusable }), new UnusableDatabase(message))
+      await t.rejects(PostgresLedger.open({ url: unusable }), { name: 'UnusableDatabase', message })
     }
     const told: unknown[] = []
     let faults = 2
@@ -80,8 +80,8 @@ t.test('PostgreSQL before it serves', { skip: missingService('postgresql') }, as
     t.teardown(() => ledger.close())
     await t.rejects(ledger.book(makeOrder()), { name: 'LedgerUnavailable', message: /not prepared yet/ })
     await until('it is prepared', () => ledger.isReachable())
-    t.match(told, [{ message: 'fault 1' }, undefined])
-    t.equal(told.length, 2)
+    t.match(told, [{ message: 'fault 1' }, { message: 'fault 0' }, undefined])
+    t.equal(told.length, 3)
   })
 
   t.test('a ledger that is closed while it waits for its database gives up', async (t) => {

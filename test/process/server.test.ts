@@ -9,6 +9,7 @@ import { readConfig } from '#src/config.js'
 import { type Ledger, LedgerUnavailable } from '#src/ledger/ledger.js'
 import { SqliteLedger } from '#src/ledger/sqlite/sqlite-ledger.js'
 import { openRings } from '#src/open-parts.js'
+import type { ReplayStore } from '#src/replay/replay-store.js'
 import { serve } from '#src/serve.js'
 import { beginTransfer, refusesConnections } from '../helpers/half-request.js'
 import { interceptTimers } from '../helpers/intercepted-timers.js'
@@ -201,11 +202,20 @@ t.test('what fails behind a serving process is told and survived', async (t) => 
       return pruning
     },
   })
+  const silentRing: ReplayStore = {
+    retention: 'shared',
+    isReachable: false,
+    consume: async () => 'unreachable',
+    release: async () => undefined,
+  }
   const close = await serve({
     config,
     warnings: [],
     adminListener: true,
-    open: { rings: openRings, ledger: async () => flaky },
+    open: {
+      ledger: async () => flaky,
+      rings: async (...parameters) => ({ ...(await openRings(...parameters)), replayStore: silentRing }),
+    },
   })
   const health = async () => (await (await fetch(`http://127.0.0.1:${config.ADMIN_PORT}/health`)).json()) as object
   const pruneNow = async (): Promise<PromiseSettledResult<number>[]> => {
@@ -213,7 +223,7 @@ t.test('what fails behind a serving process is told and survived', async (t) => 
     await new Promise(setImmediate)
     return Promise.allSettled(prunings.splice(0))
   }
-  t.match(await health(), { ledger: 'unreachable' })
+  t.match(await health(), { ledger: 'unreachable', replayRings: 'unreachable' })
   t.equal((await call(`http://127.0.0.1:${config.PORT}`, '/readyz')).status, 503)
   t.match(await pruneNow(), [{ status: 'rejected' }])
   failing = false
