@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync } from 'node:fs'
+import { closeSync, fsyncSync, mkdtempSync, openSync, rmSync } from 'node:fs'
 import { arch, cpus, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
@@ -57,6 +57,10 @@ async function openSqlite(): Promise<Bench> {
       fill('expired', expiredRows, `${nowMs} - 1 - i % ${dayMs}`)
       database.pragma('wal_checkpoint(TRUNCATE)')
       database.close()
+      // Else the kernel writes all of it while bookings are measured.
+      const file = openSync(join(folder, 'ledger.sqlite'), 'r+')
+      fsyncSync(file)
+      closeSync(file)
     },
     close: async () => {
       await ledger.close()

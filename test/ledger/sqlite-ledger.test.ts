@@ -9,7 +9,7 @@ import t, { type Test } from 'tap'
 import { systemClock } from '#src/core/clock.js'
 import { type Ledger, LedgerUnavailable } from '#src/ledger/ledger.js'
 import { startPruning } from '#src/ledger/pruning.js'
-import { expectDurable, openConnections, readPragma, UnusableDataFolder } from '#src/ledger/sqlite/connection.js'
+import { expectDurable, openConnections, UnusableDataFolder } from '#src/ledger/sqlite/connection.js'
 import { SqliteLedger } from '#src/ledger/sqlite/sqlite-ledger.js'
 import { interceptTimers } from '../helpers/intercepted-timers.js'
 import { testLedgerContract } from './ledger-contract.js'
@@ -27,9 +27,9 @@ async function openLedger(t: Test, folder = newFolder()): Promise<SqliteLedger> 
 
 /** The real wait for a lock takes 5 s, so it runs beside the other tests. */
 const locked = newFolder()
-const locker = openConnections(locked)
 const lockedOut = await SqliteLedger.open(locked)
-locker.writer.exec('begin immediate')
+const locker = new Database(join(locked, 'ledger.sqlite'))
+locker.exec('begin immediate')
 const startedMs = performance.now()
 const gaveUp = lockedOut.openAccounts(issuer, openings).then(
   () => ({ error: undefined, elapsedMs: performance.now() - startedMs }),
@@ -41,17 +41,18 @@ t.test('the ledger contract', async (t) => testLedgerContract(t, openLedger))
 t.test('every commit is fsynced, and the file says whose it is', async (t) => {
   const folder = newFolder()
   for (const open of ['new', 'existing']) {
-    const { writer, reader } = openConnections(folder)
-    t.equal(readPragma(writer, 'synchronous'), 2n, `${open}: synchronous is FULL on the connection that books`)
-    t.match(writer.pragma('journal_mode'), [{ journal_mode: 'wal' }])
-    t.equal(readPragma(writer, 'foreign_keys'), 1n)
-    t.equal(readPragma(writer, 'application_id'), 0x73746570n)
-    t.ok(readPragma(writer, 'user_version') > 0n)
-    writer.pragma('synchronous = NORMAL')
-    t.throws(() => expectDurable(writer), UnusableDataFolder, 'anything less is refused')
-    t.throws(() => reader.exec('delete from accounts'), { code: 'SQLITE_READONLY' }, 'the other one only reads')
-    writer.close()
-    reader.close()
+    const { writer, reader, checkpointer } = await openConnections(folder)
+    const read = async (name: string) => (await writer.prepare(`pragma ${name}`)).raw().get()
+    t.strictSame(await read('synchronous'), [2n], `${open}: synchronous is FULL on the connection that books`)
+    t.strictSame(await read('journal_mode'), ['wal'])
+    t.strictSame(await read('wal_autocheckpoint'), [0n], 'no commit makes a checkpoint')
+    t.strictSame(await read('foreign_keys'), [1n])
+    t.strictSame(await read('application_id'), [0x73746570n])
+    t.not((await read('user_version')) as [bigint], [0n])
+    await writer.exec('pragma synchronous = NORMAL')
+    await t.rejects(expectDurable(writer), UnusableDataFolder, 'anything less is refused')
+    t.throws(() => reader.exec('delete from accounts'), { code: 'SQLITE_READONLY' }, 'another one only reads')
+    for (const connection of [checkpointer, reader, writer]) connection.close()
   }
 })
 
@@ -61,28 +62,27 @@ t.test('a folder that cannot be used is refused and not touched', async (t) => {
     database.exec(sql)
     database.close()
   }
-  const makeLedger = (folder: string, sql = ''): void => {
-    const { writer, reader } = openConnections(folder)
-    writer.exec(sql)
-    writer.pragma('wal_checkpoint(TRUNCATE)')
-    for (const connection of [reader, writer]) connection.close()
+  const makeLedger = async (folder: string, sql = ''): Promise<void> => {
+    await (await SqliteLedger.open(folder)).close()
+    makeDatabase(folder, sql)
+    await emptyLog(folder)
   }
   const put = (folder: string, bytes: string | Buffer): void => writeFileSync(join(folder, 'ledger.sqlite'), bytes)
-  const cases: [string, RegExp, (folder: string) => void][] = [
+  const cases: [string, RegExp, (folder: string) => void | Promise<void>][] = [
     ['a text file', /damaged or no SQLite/, (folder) => put(folder, 'these are no accounts\n'.repeat(500))],
     [
       'a ledger with a damaged header',
       /damaged or no SQLite/,
-      (folder) => {
-        makeLedger(folder)
+      async (folder) => {
+        await makeLedger(folder)
         put(folder, readFileSync(join(folder, 'ledger.sqlite')).fill(7, 0, 100))
       },
     ],
     [
       'a ledger with a damaged schema',
       /damaged or no SQLite/,
-      (folder) => {
-        makeLedger(folder)
+      async (folder) => {
+        await makeLedger(folder)
         put(folder, readFileSync(join(folder, 'ledger.sqlite')).fill(7, 100, 4096))
       },
     ],
@@ -117,7 +117,7 @@ t.test('a folder that cannot be used is refused and not touched', async (t) => {
   for (const [name, message, prepare] of cases) {
     t.test(name, async (t) => {
       const folder = newFolder()
-      prepare(folder)
+      await prepare(folder)
       const before = readFolder(folder)
       const error = await SqliteLedger.open(folder).catch((fault: unknown) => fault)
       t.type(error, UnusableDataFolder)
@@ -135,6 +135,14 @@ t.test('a folder that cannot be used is refused and not touched', async (t) => {
     t.equal(readFileSync(file, 'utf8'), 'x')
   })
 })
+
+/** Brings all that was committed into the database file itself, once no other connection is about that. */
+async function emptyLog(folder: string): Promise<void> {
+  const database = new Database(join(folder, 'ledger.sqlite'))
+  while ((database.pragma('wal_checkpoint(TRUNCATE)') as [{ busy: number }])[0].busy !== 0)
+    await new Promise(setImmediate)
+  database.close()
+}
 
 /** Files of a folder with a digest of their bytes; what SQLite keeps beside a database while it is open is no part of it. */
 function readFolder(folder: string): Record<string, string> {
@@ -199,9 +207,7 @@ t.test('a file that is damaged while it is open makes the ledger unreachable, no
   const ledger = await openLedger(t, folder)
   await ledger.openAccounts(issuer, openings)
   t.equal(await ledger.isReachable(), true)
-  const { writer, reader } = openConnections(folder)
-  writer.pragma('wal_checkpoint(TRUNCATE)')
-  for (const connection of [reader, writer]) connection.close()
+  await emptyLog(folder)
   writeFileSync(join(folder, 'ledger.sqlite'), Buffer.alloc(65_536, 7))
   t.equal(await ledger.isReachable(), false)
   await t.rejects(ledger.accountsOf(alice), LedgerUnavailable)
@@ -237,10 +243,10 @@ t.test('accounts cannot be opened while another process keeps the ledger locked 
   const { error, elapsedMs } = await gaveUp
   t.match(error, { name: 'LedgerUnavailable', cause: { code: 'SQLITE_BUSY' } })
   t.ok(elapsedMs > 4900 && elapsedMs < 9000, `after ${Math.round(elapsedMs)} ms`)
-  locker.writer.exec('rollback')
+  locker.exec('rollback')
   t.strictSame(await lockedOut.accountsOf(alice), [])
   await (await openLedger(t, locked)).openAccounts(issuer, openings)
   t.equal((await lockedOut.accountsOf(alice)).length, 3)
   await lockedOut.close()
-  for (const connection of [locker.reader, locker.writer]) connection.close()
+  locker.close()
 })

@@ -13,9 +13,19 @@ import {
 } from '../ledger.js'
 import { type AccountRow, type EntryRow, type TransferRow, toAccount, toEntry, toTransfer } from '../rows.js'
 import { prepareBooking } from './booking.js'
+import { Checkpoints } from './checkpoints.js'
 import { accountColumns, entryColumns, transferColumns } from './columns.js'
-import { type Connection, explainOpening, isBusy, isStorageFault, openConnections } from './connection.js'
+import {
+  type BackgroundConnection,
+  type Connection,
+  type Connections,
+  explainOpening,
+  isBusy,
+  isStorageFault,
+  openConnections,
+} from './connection.js'
 import { GroupCommit } from './group-commit.js'
+import { Writer } from './writer.js'
 
 const pruneBatchSize = 500
 const busyRetryMs = 20
@@ -23,15 +33,17 @@ const maxBusyAttempts = 250
 
 /** The ledger in one SQLite file of a folder. Several processes may share the folder; each commit is fsynced. */
 export class SqliteLedger implements Ledger {
-  readonly #writer: Connection
-  readonly #reader: Connection
+  readonly #connections: Connections
+  readonly #checkpoints: Checkpoints
+  readonly #writer: Writer
   readonly #bookings: GroupCommit<TransferOrder, BookingOutcome>
   readonly #statements = new Map<string, ReturnType<Connection['prepare']>>()
 
-  private constructor({ writer, reader }: { writer: Connection; reader: Connection }) {
-    this.#writer = writer
-    this.#reader = reader
-    this.#bookings = new GroupCommit(writer, prepareBooking(writer))
+  private constructor(connections: Connections, book: Awaited<ReturnType<typeof prepareBooking>>) {
+    this.#connections = connections
+    this.#checkpoints = new Checkpoints(connections.checkpointer, connections.walPath)
+    this.#writer = new Writer(connections.writer, () => this.#checkpoints.afterCommit(this.#writer))
+    this.#bookings = new GroupCommit(this.#writer, book)
   }
 
   /**
@@ -41,11 +53,10 @@ export class SqliteLedger implements Ledger {
   static async open(dataFolder: string): Promise<SqliteLedger> {
     const connections = await retryWhileBusy(() => openConnections(dataFolder))
     try {
-      return new SqliteLedger(connections)
+      return new SqliteLedger(connections, await prepareBooking(connections.writer))
     } catch (error) {
       // A statement that cannot be prepared: tables or columns are missing.
-      connections.reader.close()
-      connections.writer.close()
+      closeAll(connections)
       throw explainOpening(error)
     }
   }
@@ -81,27 +92,29 @@ export class SqliteLedger implements Ledger {
 
   async openAccounts(issuer: string, accounts: readonly OpeningAccount[]): Promise<number> {
     if (accounts.length === 0) return 0
-    const open = this.#writer.prepare(
-      `insert into accounts (id, issuer, subject, iban, name, currency, opening_balance, balance)
-       values (?, ?, ?, ?, ?, ?, ?, ?) on conflict (iban) do nothing`,
-    )
-    return this.#write(() =>
-      accounts.reduce((opened, { subject, iban, name, currency, balanceMinorUnits: balance }) => {
+    return this.#write(async (connection) => {
+      const open = await connection.prepare(
+        `insert into accounts (id, issuer, subject, iban, name, currency, opening_balance, balance)
+         values (?, ?, ?, ?, ?, ?, ?, ?) on conflict (iban) do nothing`,
+      )
+      return accounts.reduce((opened, { subject, iban, name, currency, balanceMinorUnits: balance }) => {
         return opened + open.run(randomUUID(), issuer, subject, iban, name, currency, balance, balance).changes
-      }, 0),
-    )
+      }, 0)
+    })
   }
 
   prune(nowMs: number): Promise<number> {
-    const forgetTokens = this.#writer.prepare(
-      `delete from spent_tokens where (issuer, jti) in
-       (select issuer, jti from spent_tokens where remember_until_ms <= ? limit ${pruneBatchSize})`,
-    )
-    const forgetRecords = this.#writer.prepare(
-      `delete from idempotency_records where (issuer, subject, key) in
-       (select issuer, subject, key from idempotency_records where remember_until_ms <= ? limit ${pruneBatchSize})`,
-    )
-    return this.#write(() => forgetTokens.run(nowMs).changes + forgetRecords.run(nowMs).changes)
+    return this.#write(async (connection) => {
+      const forgetTokens = await connection.prepare(
+        `delete from spent_tokens where (issuer, jti) in
+         (select issuer, jti from spent_tokens where remember_until_ms <= ? limit ${pruneBatchSize})`,
+      )
+      const forgetRecords = await connection.prepare(
+        `delete from idempotency_records where (issuer, subject, key) in
+         (select issuer, subject, key from idempotency_records where remember_until_ms <= ? limit ${pruneBatchSize})`,
+      )
+      return forgetTokens.run(nowMs).changes + forgetRecords.run(nowMs).changes
+    })
   }
 
   async isReachable(): Promise<boolean> {
@@ -116,15 +129,15 @@ export class SqliteLedger implements Ledger {
 
   async close(): Promise<void> {
     await this.#bookings.drain()
-    this.#reader.close()
-    this.#writer.close()
+    await this.#checkpoints.settle()
+    closeAll(this.#connections)
   }
 
   #all<Row>(sql: string, ...parameters: unknown[]): Row[] {
     try {
       let statement = this.#statements.get(sql)
       if (statement === undefined) {
-        statement = this.#reader.prepare(sql)
+        statement = this.#connections.reader.prepare(sql)
         this.#statements.set(sql, statement)
       }
       return statement.all(parameters) as Row[]
@@ -133,26 +146,20 @@ export class SqliteLedger implements Ledger {
     }
   }
 
-  #write<T>(work: () => T): Promise<T> {
-    return retryWhileBusy(() => {
-      this.#writer.exec('begin immediate')
-      try {
-        const result = work()
-        this.#writer.exec('commit')
-        return result
-      } catch (error) {
-        if (this.#writer.inTransaction) this.#writer.exec('rollback')
-        throw error
-      }
-    })
+  #write<T>(work: (connection: BackgroundConnection) => Promise<T>): Promise<T> {
+    return retryWhileBusy(() => this.#writer.transact(work))
   }
 }
 
-async function retryWhileBusy<T>(work: () => T): Promise<T> {
+function closeAll({ reader, writer, checkpointer }: Connections): void {
+  for (const connection of [checkpointer, reader, writer]) connection.close()
+}
+
+async function retryWhileBusy<T>(work: () => Promise<T>): Promise<T> {
   let busy: unknown
   for (let attempt = 0; attempt < maxBusyAttempts; attempt += 1) {
     try {
-      return work()
+      return await work()
     } catch (error) {
       if (!isBusy(error)) throw error
       busy = error
