@@ -9,21 +9,26 @@ import type { ReplayStore } from './replay/replay-store.js'
 /** How parts tell the operator what goes wrong with them, and when it is over. */
 export type Report = (level: 'warn' | 'info', message: string, fault?: unknown) => void
 
+/** Opens the accounts of `ACCOUNTS_FILE`. */
+export async function openAccounts(ledger: Ledger, config: Config): Promise<void> {
+  await ledger.openAccounts(config.ISSUER, config.ACCOUNTS_FILE)
+}
+
 /**
- * Opens the ledger that the configuration names, with the accounts of `ACCOUNTS_FILE`. Throws when the operator must act;
- * resolves while PostgreSQL is merely out of reach. Its driver is loaded on demand, as most processes use only SQLite's.
+ * Opens the ledger that the configuration names. It serves nothing before `beforeServing` is done. Throws when the operator
+ * must act; resolves while PostgreSQL is merely out of reach. Its driver is loaded on demand, as most processes use only
+ * SQLite's.
  */
-export async function openLedger(config: Config, report: Report): Promise<Ledger> {
-  const openAccounts = (ledger: Ledger) => ledger.openAccounts(config.ISSUER, config.ACCOUNTS_FILE)
+export async function openLedger(config: Config, report: Report, beforeServing = openAccounts): Promise<Ledger> {
   if (config.DATABASE_URL === undefined) {
     const ledger = await SqliteLedger.open(config.DATA_DIR)
-    await openAccounts(ledger)
+    await beforeServing(ledger, config)
     return ledger
   }
   const { PostgresLedger } = await import('./ledger/postgres/postgres-ledger.js')
   return PostgresLedger.open({
     url: config.DATABASE_URL,
-    whenPrepared: openAccounts,
+    whenPrepared: (ledger) => beforeServing(ledger, config),
     onChange: (fault) =>
       fault === undefined
         ? report('info', 'PostgreSQL is prepared')

@@ -4,7 +4,7 @@ import { type Config, readConfig } from './config.js'
 import { LedgerUnavailable } from './ledger/ledger.js'
 import { UnusableDatabase } from './ledger/postgres/faults.js'
 import { UnusableDataFolder } from './ledger/sqlite/connection.js'
-import { openLedger } from './open-parts.js'
+import { openAccounts, openLedger, openRings, type Report } from './open-parts.js'
 import { serve } from './serve.js'
 import { readMessage, startWorkers, WorkerFault, type WorkerMessage } from './workers.js'
 
@@ -30,10 +30,18 @@ async function start(config: Config, warnings: readonly string[]): Promise<void>
     closeGracefully(await serve({ config, warnings, adminListener: true }))
   } else {
     // The primary shows that the ledger is sound and opens the accounts, as soon as it can; each worker opens it for itself.
-    const ledger = await openLedger(config, (_, message, fault) => {
-      process.stderr.write(`${message}${fault instanceof Error ? `: ${fault.message}` : ''}\n`)
+    let tellOpen: () => void
+    const accountsOpen = new Promise<void>((resolve) => {
+      tellOpen = resolve
     })
-    const workers = startWorkers(config)
+    const report: Report = (_, message, fault) => {
+      process.stderr.write(`${message}${fault instanceof Error ? `: ${fault.message}` : ''}\n`)
+    }
+    const ledger = await openLedger(config, report, async (ledger) => {
+      await openAccounts(ledger, config)
+      tellOpen()
+    })
+    const workers = startWorkers(config, accountsOpen)
     closeGracefully(async () => {
       await workers.close()
       await ledger.close()
@@ -54,10 +62,26 @@ async function work(worker: Worker, config: Config, warnings: readonly string[])
     process.on('message', (message) => readMessage(message)?.stepgate === 'close' && resolve())
     process.once('disconnect', resolve)
   })
-  const close = await serve({ config, warnings: worker.id === 1 ? warnings : [], adminListener: false })
+  const open = {
+    ledger: (config: Config, report: Report) => openLedger(config, report, awaitAccounts),
+    rings: openRings,
+  }
+  const close = await serve({ config, warnings: worker.id === 1 ? warnings : [], adminListener: false, open })
   const grace = closeGracefully(close, signals)
   await told
   grace.close()
+}
+
+/** Resolves once the primary has opened the accounts. */
+function awaitAccounts(): Promise<void> {
+  return new Promise((resolve) => {
+    process.on('message', function listen(message) {
+      if (readMessage(message)?.stepgate !== 'accounts-open') return
+      process.off('message', listen)
+      resolve()
+    })
+    process.send?.({ stepgate: 'await-accounts' } satisfies WorkerMessage)
+  })
 }
 
 /** What a signal does while nothing is served yet. */

@@ -17,7 +17,12 @@ export class WorkerFault extends Error {
 }
 
 /** What primary and workers say to each other. Metrics have messages of their own. */
-export type WorkerMessage = { stepgate: 'close' } | { stepgate: 'faults'; faults: readonly string[] }
+export type WorkerMessage =
+  | { stepgate: 'close' }
+  | { stepgate: 'faults'; faults: readonly string[] }
+  /** A worker asks to be told once the accounts are open. */
+  | { stepgate: 'await-accounts' }
+  | { stepgate: 'accounts-open' }
 
 /** Reads a message between processes; undefined when it is somebody else's. */
 export function readMessage(message: unknown): WorkerMessage | undefined {
@@ -36,9 +41,10 @@ export interface Workers {
 
 /**
  * Forks the workers, replaces one that dies after a second, and answers on the admin port for all of them. Workers are told
- * to close by message, not by signal, because a terminal or a service manager signals the whole group.
+ * to close by message, not by signal, because a terminal or a service manager signals the whole group. A worker opens no
+ * accounts, since their file may be gone by the time one is replaced: it waits until the primary has.
  */
-export function startWorkers(config: Config): Workers {
+export function startWorkers(config: Config, accountsOpen: Promise<void>): Workers {
   const running = new Set<Worker>()
   const serving = new Set<Worker>()
   const restarts = new Set<NodeJS.Timeout>()
@@ -46,10 +52,14 @@ export function startWorkers(config: Config): Workers {
   let closing = false
 
   function fork(): Worker {
-    // A worker opens no accounts: the file may be gone by the time one is replaced.
     const worker = cluster.fork({ ACCOUNTS_FILE: '' })
     running.add(worker)
     worker.once('listening', () => serving.add(worker))
+    worker.on('message', async (message) => {
+      if (readMessage(message)?.stepgate !== 'await-accounts') return
+      await accountsOpen
+      if (worker.isConnected()) worker.send({ stepgate: 'accounts-open' } satisfies WorkerMessage)
+    })
     worker.once('exit', () => {
       running.delete(worker)
       serving.delete(worker)

@@ -7,7 +7,7 @@ import type { Test } from 'tap'
 import { ExternalServer, findLastingPort } from './external-server.js'
 
 export interface RedisOptions {
-  /** Arguments for redis-server. They win over ours, which are an AOF, no snapshots, and no eviction. */
+  /** Arguments for redis-server. They win over ours, which are an AOF that has what was answered, no snapshots, and no eviction. */
   arguments?: string[]
   /** Listen for TLS only, with a certificate of its own. */
   tls?: boolean
@@ -32,7 +32,7 @@ export class RedisServer extends ExternalServer {
             ...['--tls-cert-file', certificate.path, '--tls-key-file', certificate.keyPath],
             ...['--tls-ca-cert-file', certificate.path],
           ]
-    const keep = ['--appendonly', 'yes', '--save', '', '--maxmemory-policy', 'noeviction']
+    const keep = ['--appendonly', 'yes', '--appendfsync', 'always', '--save', '', '--maxmemory-policy', 'noeviction']
     super({
       port,
       command: ['redis-server', ...listen, '--bind', '127.0.0.1', '--dir', folder, ...keep, ...more],
