@@ -6,7 +6,6 @@ import { TestIssuer } from '../helpers/test-issuer.js'
 import { killEverywhere } from './kill-everywhere.js'
 
 // Dozens of processes start, which takes long on a machine that is busy otherwise.
-t.setTimeout(300_000)
 
 const skip = missingService('postgresql', 'redis-server')
 t.test('with PostgreSQL and Redis nothing is lost or doubled, wherever the server is killed', { skip }, async (t) => {

@@ -6,7 +6,6 @@ import { planRound } from './kill-plan.js'
 import { killPoints, pointsFor } from './kill-points.js'
 
 // Dozens of processes start, which takes long on a machine that is busy otherwise.
-t.setTimeout(300_000)
 
 const issuer = await TestIssuer.start()
 t.teardown(() => issuer.stop())

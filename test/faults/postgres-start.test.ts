@@ -43,7 +43,10 @@ t.test('servers that start on PostgreSQL', { skip: missingService('postgresql') 
       [as('guarded:wrong-secret'), 'the database refuses the user or password'],
       [as('nobody:wrong-secret'), 'the database refuses the user or password'],
       [postgres.url('nowhere'), 'the database does not exist'],
-      [as('poor'), 'the user may not create the schema stepgate: grant create on the database'],
+      [
+        as('poor'),
+        'the user may not create or change the schema stepgate: grant create on the database, or let it own the schema',
+      ],
       [as('old'), 'PostgreSQL 15 or newer is needed'],
       [as('hasty'), 'synchronous_commit is off: a transfer that was acknowledged could be lost'],
     ]

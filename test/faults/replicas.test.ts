@@ -7,7 +7,6 @@ import { Bank } from './kill-bank.js'
 import { Replicas } from './kill-replicas.js'
 
 // Dozens of processes start, which takes long on a machine that is busy otherwise.
-t.setTimeout(300_000)
 
 const issuer = await TestIssuer.start()
 t.teardown(() => issuer.stop())

@@ -105,7 +105,7 @@ t.test('preparing: what only an operator can mend has words of its own, without 
     ['28P01', /^the database refuses the user or password$/],
     ['28000', /^the database refuses the user or password$/],
     ['3D000', /^the database does not exist$/],
-    ['42501', /^the user may not create the schema stepgate/],
+    ['42501', /^the user may not create or change the schema stepgate/],
   ]
   for (const severity of ['FATAL', 'ERROR', 'FEHLER']) {
     for (const [code, message] of cases) {

@@ -62,7 +62,10 @@ t.test('PostgreSQL before it serves', { skip: missingService('postgresql') }, as
     await postgres.query(url, 'create role hasty login; alter role hasty set synchronous_commit = off')
     for (const [unusable, message] of [
       [url.replace('postgres@', 'hasty@'), 'synchronous_commit is off: a transfer that was acknowledged could be lost'],
-      [poor, 'the user may not create the schema stepgate: grant create on the database'],
+      [
+        poor,
+        'the user may not create or change the schema stepgate: grant create on the database, or let it own the schema',
+      ],
       [url.replace('postgres@', 'old@'), 'PostgreSQL 15 or newer is needed'],
       [url.replace('postgres@', 'nobody:secret@'), 'the database refuses the user or password'],
       [postgres.url('nowhere'), 'the database does not exist'],

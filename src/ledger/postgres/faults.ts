@@ -66,6 +66,8 @@ export function explainPreparing(error: unknown): unknown {
     return new UnusableDatabase('the database asks for a password')
   if (state === '3D000') return new UnusableDatabase('the database does not exist')
   if (state === '42501')
-    return new UnusableDatabase('the user may not create the schema stepgate: grant create on the database')
+    return new UnusableDatabase(
+      'the user may not create or change the schema stepgate: grant create on the database, or let it own the schema',
+    )
   return error
 }
