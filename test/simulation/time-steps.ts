@@ -12,7 +12,8 @@ const leewayMs = leewaySeconds * secondMs
 
 /**
  * How far clocks may be off the true time. In front of a ledger by hours, since it remembers for a day. Where the replay store
- * is last they agree within the margin of a claim, a minute: one process's clock with itself, Redis's with every replica's.
+ * is last they agree within less than the margin of a claim, a minute, with time for a claim to arrive: one process's clock with
+ * itself, Redis's with every replica's.
  */
 const offsetsMs: Record<Configuration, { replica: readonly number[]; redis: readonly number[] }> = {
   ledger: {
@@ -20,7 +21,7 @@ const offsetsMs: Record<Configuration, { replica: readonly number[]; redis: read
     redis: [0, 0, -30_000, 30_000, -hourMs, hourMs],
   },
   memory: { replica: [0, -30_000, -5000, 5000, 30_000], redis: [0] },
-  redis: { replica: [0, -5000, -5000, 5000], redis: [0, -30_000, 55_000, 55_000] },
+  redis: { replica: [0, -5000, -5000, 5000], redis: [0, -30_000, 54_000, 54_000] },
 }
 
 /** How late the body of a request may come: this server gives up after 10 s, and Node after 300 s where nobody says less. */
