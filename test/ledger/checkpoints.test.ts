@@ -71,6 +71,18 @@ t.test('a reader of another process does not make bookings wait: the log grows o
   await write(10)
 })
 
+t.test('none begins once they are closed', async (t) => {
+  const { checkpoints, made, write, writer } = await setUp(t)
+  await write(1000)
+  checkpoints.afterCommit(writer)
+  await checkpoints.close()
+  t.strictSame(made, ['passive'], 'the one under way was waited for')
+  await new Promise((resolve) => setTimeout(resolve, 510))
+  checkpoints.afterCommit(writer)
+  await checkpoints.settle()
+  t.strictSame(made, ['passive'])
+})
+
 t.test('checkpoints that fail are told once, and lose nothing', async (t) => {
   const { checkpointer, checkpoints, write, writer } = await setUp(t)
   const { exec } = checkpointer

@@ -16,6 +16,7 @@ export class Checkpoints {
   #running: Promise<void> | undefined
   #nextMs = 0
   #failing = false
+  #closed = false
 
   /** @param maxWalBytes how long the log may grow while bookings go on */
   constructor(connection: BackgroundConnection, walPath: string, maxWalBytes = defaultMaxWalBytes) {
@@ -26,13 +27,19 @@ export class Checkpoints {
 
   /** To be called after commits: makes a checkpoint unless there was one in the last half second. Returns at once. */
   afterCommit(writer: Writer): void {
-    if (this.#running !== undefined || performance.now() < this.#nextMs) return
+    if (this.#closed || this.#running !== undefined || performance.now() < this.#nextMs) return
     this.#running = this.#run(writer)
   }
 
   /** Resolves once no checkpoint is under way. */
   async settle(): Promise<void> {
     await this.#running
+  }
+
+  /** Begins no more of them. Resolves once none is under way. */
+  async close(): Promise<void> {
+    this.#closed = true
+    await this.settle()
   }
 
   /** A checkpoint that fails loses nothing, as the log has everything; the outage is told when it begins. */

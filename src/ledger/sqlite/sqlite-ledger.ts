@@ -129,8 +129,8 @@ export class SqliteLedger implements Ledger {
 
   async close(): Promise<void> {
     await this.#bookings.drain()
-    await this.#checkpoints.settle()
-    closeAll(this.#connections)
+    await this.#checkpoints.close()
+    await this.#writer.exclusively(async () => closeAll(this.#connections))
   }
 
   #all<Row>(sql: string, ...parameters: unknown[]): Row[] {
