@@ -1,6 +1,5 @@
 import { subscribe } from 'node:diagnostics_channel'
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import Database from 'libsql'
 import type { Config } from '#src/config.js'
 import type { Clock } from '#src/core/clock.js'
 import type { Ledger } from '#src/ledger/ledger.js'
@@ -9,6 +8,7 @@ import { LruReplayStore } from '#src/replay/lru-replay-store.js'
 import { RedisReplayStore } from '#src/replay/redis-replay-store.js'
 import type { ReplayStore } from '#src/replay/replay-store.js'
 import { type KillPointName, pass } from './kill-points.js'
+import { sqliteConnection } from './kill-sqlite-driver.js'
 
 /** Opens the ledger that the configuration names, with kill points around its bookings and inside its driver. */
 export async function openKillableLedger(config: Config, report: Report): Promise<Ledger> {
@@ -103,12 +103,13 @@ async function watchRedisDriver(): Promise<void> {
 type RedisCommand = (this: { status: string }, ...parameters: unknown[]) => Promise<unknown>
 
 function watchSqliteDriver(): void {
-  const { exec } = Database.prototype
-  Database.prototype.exec = function (sql) {
+  const { exec } = sqliteConnection
+  sqliteConnection.exec = async function (sql) {
     if (sql === 'commit') pass('sqlite-written')
-    const result = exec.call(this, sql)
+    const done = exec.call(this, sql)
+    if (sql === 'commit') pass('sqlite-committing')
+    await done
     if (sql === 'commit') pass('sqlite-committed')
-    return result
   }
 }
 

@@ -5,8 +5,6 @@ import { missingService } from '../helpers/services.js'
 import { TestIssuer } from '../helpers/test-issuer.js'
 import { killEverywhere } from './kill-everywhere.js'
 
-// Dozens of processes start, which takes long on a machine that is busy otherwise.
-
 const skip = missingService('postgresql', 'redis-server')
 t.test('with PostgreSQL and Redis nothing is lost or doubled, wherever the server is killed', { skip }, async (t) => {
   const issuer = await TestIssuer.start()

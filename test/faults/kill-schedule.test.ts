@@ -5,8 +5,6 @@ import { killEverywhere } from './kill-everywhere.js'
 import { planRound } from './kill-plan.js'
 import { killPoints, pointsFor } from './kill-points.js'
 
-// Dozens of processes start, which takes long on a machine that is busy otherwise.
-
 const issuer = await TestIssuer.start()
 t.teardown(() => issuer.stop())
 

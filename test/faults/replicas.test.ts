@@ -6,8 +6,6 @@ import { TestIssuer } from '../helpers/test-issuer.js'
 import { Bank } from './kill-bank.js'
 import { Replicas } from './kill-replicas.js'
 
-// Dozens of processes start, which takes long on a machine that is busy otherwise.
-
 const issuer = await TestIssuer.start()
 t.teardown(() => issuer.stop())
 
