@@ -25,9 +25,9 @@ export function findFaults(
 ): readonly string[] {
   const clauses = standards.flatMap((standard) => standard.clauses)
   const listed = new Map(clauses.map((clause) => [clause.id, clause]))
-  const faults = clauses
-    .filter((clause) => listed.get(clause.id) !== clause)
-    .map(({ id }) => `${id} is listed more than once`)
+  const faults = [...listed.keys()]
+    .filter((id) => clauses.filter((clause) => clause.id === id).length > 1)
+    .map((id) => `${id} is listed more than once`)
   for (const [id, { length }] of results) {
     const clause = listed.get(id)
     if (clause === undefined) faults.push(`${id} starts the title of a test, and is not listed`)

@@ -27,7 +27,7 @@ const notInteger = [...empties, '1.5', '1e400', '-1e400', '1e30', '-1e30', '9007
 /** Odd values a claim may nevertheless have: they mean something, if only another subject or a scope nobody asks for. */
 const anyText = ['"1"', '"x"', '"\\u0000"', '" "']
 
-t.test('no odd value of a claim is taken for a right one', async (t) => {
+t.test('8725-3.8-3 (RFC 8725 §3.8): no odd value of a claim is taken for a right one', async (t) => {
   const wrong: Record<string, readonly string[]> = {
     iss: everything,
     aud: everything,
@@ -57,7 +57,7 @@ t.test('a claim that is missing', async (t) => {
   t.equal((await call('GET', '/accounts', { token: tokens.read({ nbf: undefined }) })).status, 200, 'nbf is optional')
 })
 
-t.test('another subject is another subject, and sees nothing', async (t) => {
+t.test('8725-3.8-2 (RFC 8725 §3.8): another subject is another subject, and sees nothing', async (t) => {
   for (const sub of [
     'x',
     'Alice',
@@ -90,7 +90,7 @@ t.test('NUL is refused in every string that is stored, since PostgreSQL cannot s
   }
 })
 
-t.test('aud: the audience itself or a list of strings that has it', async (t) => {
+t.test('9068-4-5 (RFC 9068 §4): aud is the audience itself or a list of strings that has it', async (t) => {
   for (const aud of [publicUrl, [publicUrl], [publicUrl, 'https://other.example.com'], ['a', publicUrl]]) {
     t.equal((await call('GET', '/accounts', { token: tokens.read({ aud }) })).status, 200, JSON.stringify(aud))
   }
@@ -113,7 +113,7 @@ t.test('aud: the audience itself or a list of strings that has it', async (t) =>
   for (const aud of wrong) await refuseToken(t, api, tokens.sign(strong({ aud })), `aud ${JSON.stringify(aud)}`)
 })
 
-t.test('iss: equal to the last character', async (t) => {
+t.test('9068-4-4 (RFC 9068 §4): iss is equal to the last character', async (t) => {
   const { url } = issuer
   const wrong = [
     `${url}/`,
@@ -133,7 +133,7 @@ t.test('iss: equal to the last character', async (t) => {
   for (const iss of wrong) await refuseToken(t, api, tokens.sign(strong({ iss })), `iss ${JSON.stringify(iss)}`)
 })
 
-t.test('scope: names that are not the scope grant nothing', async (t) => {
+t.test('9068-4-13 (RFC 9068 §4): names that are not the scope grant nothing', async (t) => {
   const names = [
     '__proto__',
     'constructor',
@@ -169,7 +169,7 @@ t.test('scope: names that are not the scope grant nothing', async (t) => {
   }
 })
 
-t.test('RFC 7519 §4.1.4: exp refuses from its very second on, plus the leeway', async (t) => {
+t.test('9068-4-10 (RFC 9068 §4): exp refuses from its very second on (RFC 7519 §4.1.4), plus the leeway', async (t) => {
   const exp = clock.nowSeconds + 100
   const [read, transfer] = [tokens.read({ exp }), tokens.sign(strong({ exp }))]
   clock.advance(exp * 1000 + leewayMs - 1 - clock.nowMs())
@@ -186,7 +186,7 @@ t.test('RFC 7519 §4.1.4: exp refuses from its very second on, plus the leeway',
   t.equal((await call('GET', '/accounts', { token: read })).status, 200, 'the clock decides, not the cache')
 })
 
-t.test('RFC 7519 §4.1.5: iat and nbf may be in the future by the leeway, and no more', async (t) => {
+t.test('ASVS-9.2.1 (OWASP ASVS 9.2.1): iat and nbf may be in the future by the leeway, and no more', async (t) => {
   for (const claim of ['iat', 'nbf']) {
     const at = Math.ceil((clock.nowMs() + leewayMs + 1) / 1000)
     const claims = strong({ iat: clock.nowSeconds, exp: at + 300, [claim]: at })

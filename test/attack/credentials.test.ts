@@ -18,7 +18,7 @@ function get(target: string, ...fields: string[]) {
   return exchangeOne(port, rawRequest('GET', target, fields))
 }
 
-t.test('RFC 9110 §11.1: the scheme in any case, and RFC 6750 §2.1: one or more spaces', async (t) => {
+t.test('6750-2.1-2 (RFC 6750 §2.1): the header, the scheme in any case, one or more spaces', async (t) => {
   const forms = ['Bearer ', 'bearer ', 'BEARER ', 'bEaReR ', 'Bearer  ', 'Bearer      ']
   for (const form of forms) t.equal((await get('/accounts', `Authorization: ${form}${read}`)).status, 200, form)
   for (const name of ['authorization', 'AUTHORIZATION', 'aUTHORIZATION']) {

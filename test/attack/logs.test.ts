@@ -65,7 +65,7 @@ async function startServer(issuer: TestIssuer, folder: string) {
   }
 }
 
-t.test('no log line at any level holds a token or a claim, wherever the caller put it', async (t) => {
+t.test('9700-4.9.3-3 (RFC 9700 §4.9.3): no log line at any level holds a token or a claim', async (t) => {
   const folder = mkdtempSync(join(tmpdir(), 'stepgate-test-'))
   const issuer = await TestIssuer.start()
   t.teardown(() => rmSync(folder, { recursive: true, force: true }))

@@ -148,7 +148,7 @@ t.test('one key and fifty different transfers: one wins, the others are 422 and 
   t.strictSame(tally(await Promise.all(many.map((token) => post(token)))), { 201: parties - 1, 401: 1 })
 })
 
-t.test('fifty transfers race for the last money: what is there goes, and not a cent more', async (t) => {
+t.test('ASVS-15.4.2 (OWASP ASVS 15.4.2): fifty transfers race for the last money and get that, no more', async (t) => {
   const twin = await startTwin(t)
   const before = await balances(api)
   const share = (before[ibans.alice] as bigint) / 10n

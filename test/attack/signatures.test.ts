@@ -127,7 +127,7 @@ t.test('a header or payload that is no JSON object is refused, signed or not', a
   await refuseToken(t, api, signText(`${parts(tokens.read())[0]}.${broken}`), 'payload with broken UTF-8')
 })
 
-t.test('forged ECDSA signatures are refused', async (t) => {
+t.test('8725-3.3-1 (RFC 8725 §3.3): forged ECDSA signatures are refused', async (t) => {
   const [head, payload, signature] = parts(tokens.transfer())
   const bytes = Buffer.from(signature, 'base64url')
   const [r, s] = [bytes.subarray(0, 32), bytes.subarray(32)]
@@ -168,7 +168,7 @@ t.test('RFC 8032 §5.1.7: an EdDSA signature with s beyond the order is refused'
     await refuseToken(t, api, `${head}.${payload}.${forged.toString('base64url')}`, 'EdDSA')
 })
 
-t.test('a genuine signature covers header and payload alike', async (t) => {
+t.test('6750-5.2-2 (RFC 6750 §5.2): a genuine signature covers header and payload alike', async (t) => {
   const [readHead, , readSignature] = parts(tokens.read())
   const [, payload] = parts(tokens.transfer())
   await refuseToken(t, api, `${readHead}.${payload}.${readSignature}`, "another token's payload")

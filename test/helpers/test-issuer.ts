@@ -23,10 +23,12 @@ export function makeKey(alg: string, kid = `${alg}-${randomUUID().slice(0, 8)}`)
   return { kid, alg, privateKey: pair.privateKey, jwk }
 }
 
-/** Signs a compact JWS. Header and payload may be objects or raw text, so that odd tokens can be made. */
+/** Signs a compact JWS. Header and payload may be objects, raw text or bytes, so that odd tokens can be made. */
 export function signCompact(header: object | string, payload: object | string, key: SigningKey): string {
-  const encode = (part: object | string): string =>
-    Buffer.from(typeof part === 'string' ? part : JSON.stringify(part)).toString('base64url')
+  const encode = (part: object | string): string => {
+    const bytes = part instanceof Buffer ? part : Buffer.from(typeof part === 'string' ? part : JSON.stringify(part))
+    return bytes.toString('base64url')
+  }
   const input = `${encode(header)}.${encode(payload)}`
   return `${input}.${signatureOf(input, key).toString('base64url')}`
 }

@@ -34,7 +34,7 @@ t.test(
   },
 )
 
-t.test('RFC 9470 §3: the scope without the authentication is insufficient_user_authentication', async (t) => {
+t.test('9470-3-1 (RFC 9470 §3): scope without authentication is insufficient_user_authentication', async (t) => {
   const before = await balances(api)
   const odd: unknown[] = [undefined, null, '', 'urn:stepgate:acr:pwd', `${acrMfa} `, acrMfa.toUpperCase(), 0, true, {}]
   for (const acr of [...odd, [acrMfa], [[acrMfa]], { value: acrMfa }, `${acrMfa} urn:stepgate:acr:pwd`]) {
@@ -49,7 +49,7 @@ t.test('RFC 9470 §3: the scope without the authentication is insufficient_user_
   t.strictSame(await balances(api), before)
 })
 
-t.test('RFC 9470 §3: an authentication that is too old, or of which the time is not known', async (t) => {
+t.test('9470-6.1-1 (RFC 9470 §6.1): an authentication too old, or of which the time is not known', async (t) => {
   const now = clock.nowSeconds
   const odd: unknown[] = [undefined, null, '', String(now), now + 0.5, now * 1000, -now, 0, true, {}, [], [now], '1e9']
   for (const auth_time of [...odd, now - 302, now + 7, Number.MAX_SAFE_INTEGER]) {
@@ -59,7 +59,7 @@ t.test('RFC 9470 §3: an authentication that is too old, or of which the time is
     t.equal((await post({ auth_time })).status, 201, `${auth_time - now} s`)
 })
 
-t.test('RFC 9470 §3: max_age counts to the millisecond, and leeway does not stretch it', async (t) => {
+t.test('9470-3-3 (RFC 9470 §3): max_age counts to the millisecond, and leeway does not stretch it', async (t) => {
   const auth_time = clock.nowSeconds
   clock.advance((auth_time + 300) * 1000 - clock.nowMs())
   const later = { auth_time, iat: clock.nowSeconds, exp: clock.nowSeconds + 60 }
@@ -68,7 +68,25 @@ t.test('RFC 9470 §3: max_age counts to the millisecond, and leeway does not str
   checkRefusal(t, await post(later), tooWeak, 'a millisecond older')
 })
 
-t.test('RFC 9470 §9: who has not shown a token is not told of authentication requirements', async (t) => {
+t.test('9470-3-2 (RFC 9470 §3): acr_values keeps the order of preference, and one of them is enough', async (t) => {
+  const environment = { STEP_UP_ACR_VALUES: 'gold silver bronze', STEP_UP_MAX_AGE: '' }
+  const ranked = await startTestApi(t, { issuer, environment, clock })
+  const refused = await post({ acr: 'gold silver' }, ranked)
+  checkRefusal(t, refused, tooWeak)
+  t.equal(parametersOf(refused.challenge)['acr_values'], 'gold silver bronze')
+  for (const acr of ['gold', 'silver', 'bronze']) t.equal((await post({ acr }, ranked)).status, 201, acr)
+})
+
+t.test('9470-3-4 (RFC 9470 §3): max_age is a whole number of seconds, 0 too, and a number in the body', async (t) => {
+  for (const seconds of [0, 300, 86_400]) {
+    const environment = { STEP_UP_MAX_AGE: String(seconds) }
+    const other = await startTestApi(t, { issuer, environment, clock })
+    const { challenge, body } = await post({ auth_time: 0 }, other)
+    t.strictSame([parametersOf(challenge)['max_age'], body['max_age']], [String(seconds), seconds])
+  }
+})
+
+t.test('9470-9-2 (RFC 9470 §9): who has not shown a token is not told of authentication requirements', async (t) => {
   const unauthenticated = [
     {},
     { headers: { authorization: 'Basic x' } },
@@ -116,7 +134,7 @@ t.test('a strong acr alone authorises nothing, and a weak one does not keep anyb
   t.equal((await call('GET', '/accounts', { token: weakReader })).status, 200)
 })
 
-t.test('each way to show strong authentication is enough, and the challenge names what it can', async (t) => {
+t.test('ASVS-10.3.4 (OWASP ASVS 10.3.4): each way to show strong authentication is enough', async (t) => {
   const none = { STEP_UP_ACR_VALUES: '', STEP_UP_MAX_AGE: '' }
   const weak = { acr: 'weak', amr: ['pwd'], auth_time: undefined, level: 'pwd' }
   const cases: [string, Record<string, string>, Claims[], Claims[], Record<string, string>][] = [

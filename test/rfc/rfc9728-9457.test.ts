@@ -1,13 +1,25 @@
-import t from 'tap'
+import t, { type Test } from 'tap'
+import { readConfig } from '#src/config.js'
 import { type ProblemName, problems } from '#src/core/problems.js'
 import { parseChallenge } from '../helpers/challenges.js'
+import { exchangeOne, rawRequest } from '../helpers/raw-http.js'
 import { checkRefusal } from '../helpers/refusals.js'
 import { publicUrl, startTestApi, transferBody } from '../helpers/test-api.js'
 
-const { call, issuer, tokens } = await startTestApi(t)
+const { call, issuer, port, tokens } = await startTestApi(t)
 const metadataPath = '/.well-known/oauth-protected-resource'
 
-t.test('RFC 9728 §3.2: the metadata is JSON with exactly what this version does', async (t) => {
+async function resource(): Promise<string> {
+  return String((await call('GET', metadataPath)).body['resource'])
+}
+
+/** Checks that the server would not start with this as its own address, and so never publishes it. */
+function refuseAddress(t: Test, address: string): void {
+  const read = readConfig({ ISSUER: issuer.url, AUDIENCE: publicUrl, PUBLIC_URL: address })
+  t.ok('faults' in read && read.faults.every((fault) => fault.includes('PUBLIC_URL')), address)
+}
+
+t.test('9728-3.2-1 (RFC 9728 §3.2): the metadata is JSON with exactly what this version does', async (t) => {
   const { status, headers, body } = await call('GET', metadataPath)
   t.equal(status, 200)
   t.match(headers.get('content-type'), /^application\/json(?:; charset=utf-8)?$/)
@@ -19,14 +31,59 @@ t.test('RFC 9728 §3.2: the metadata is JSON with exactly what this version does
   })
 })
 
-t.test('RFC 9728 §3.3: resource is the address that the metadata was found under', async (t) => {
-  const { body } = await call('GET', metadataPath)
-  const resource = new URL(String(body['resource']))
-  t.equal(`${resource.origin}${metadataPath}`, `${publicUrl}${metadataPath}`)
-  t.notOk(resource.hash || resource.search, '§1.2: no fragment, and no query')
+t.test('9728-1.2-1 (RFC 9728 §1.2): the resource identifier is https and has no fragment', async (t) => {
+  const { protocol, hash } = new URL(await resource())
+  t.strictSame([protocol, hash], ['https:', ''])
+  for (const address of [`${publicUrl}#x`, `${publicUrl}#`]) refuseAddress(t, address)
 })
 
-t.test('RFC 9728 §5.1: every challenge leads to the metadata', async (t) => {
+t.test('9728-1.2-2 (RFC 9728 §1.2): the resource identifier has no query', async (t) => {
+  t.equal(new URL(await resource()).search, '')
+  for (const address of [`${publicUrl}?`, `${publicUrl}?a=b`]) refuseAddress(t, address)
+})
+
+t.test('9728-2-1 (RFC 9728 §2): resource is what is configured, whatever host is asked', async (t) => {
+  for (const host of ['evil.example', 'api.example.com:8443']) {
+    const bytes = rawRequest('GET', metadataPath).replace(/Host: .*/, `Host: ${host}`)
+    t.equal((await exchangeOne(port, bytes)).body['resource'], publicUrl)
+  }
+})
+
+t.test('9728-3-1 (RFC 9728 §3): the metadata stands at the well-known address made from the identifier', async (t) => {
+  const { origin, pathname } = new URL(await resource())
+  const address = new URL(`${origin}/.well-known/oauth-protected-resource${pathname.replace(/\/$/, '')}`)
+  t.equal(address.origin, publicUrl)
+  t.equal((await call('GET', address.pathname)).status, 200)
+  checkRefusal(t, await call('GET', `${address.pathname}/accounts`), [404, 'unknown-path'])
+})
+
+t.test('9728-3-2 (RFC 9728 §3): the suffix is the one that §8.3.1 registers, and no other serves', async (t) => {
+  const { challenge } = await call('GET', '/accounts')
+  t.match(challenge, `resource_metadata="${publicUrl}/.well-known/oauth-protected-resource"`)
+  for (const suffix of ['protected-resource', 'stepgate-protected-resource', 'oauth-authorization-server'])
+    checkRefusal(t, await call('GET', `/.well-known/${suffix}`), [404, 'unknown-path'], suffix)
+})
+
+t.test('9728-3-3 (RFC 9728 §3): the description of the API says which suffix it uses', async (t) => {
+  const { body } = await call('GET', '/openapi.json')
+  const wellKnown = Object.keys(body['paths'] as object).filter((path) => path.startsWith('/.well-known/'))
+  t.strictSame(wellKnown, [metadataPath])
+})
+
+t.test('9728-3.2-3 (RFC 9728 §3.2): a parameter without values is left out', async (t) => {
+  const { body } = await call('GET', metadataPath)
+  for (const [name, value] of Object.entries(body)) {
+    t.ok(value !== null && value !== '' && !(Array.isArray(value) && value.length === 0), name)
+  }
+})
+
+t.test('9728-3.3-1 (RFC 9728 §3.3): resource is the address that the metadata was found under', async (t) => {
+  const { challenge } = await call('GET', '/accounts')
+  const address = new Map(parseChallenge(challenge ?? '').parameters).get('resource_metadata') ?? ''
+  t.equal(address.replace('/.well-known/oauth-protected-resource', ''), await resource())
+})
+
+t.test('9728-5.1-1 (RFC 9728 §5.1): every challenge leads to the metadata', async (t) => {
   for (const [method, path, options] of [
     ['GET', '/accounts', {}],
     ['GET', '/accounts', { token: 'x' }],
@@ -43,7 +100,7 @@ t.test('RFC 9728 §5.1: every challenge leads to the metadata', async (t) => {
   }
 })
 
-t.test('RFC 9728 §2: the scopes named are the scopes that the challenges ask for', async (t) => {
+t.test('9728-2-4 (RFC 9728 §2): the scopes named are the scopes that the challenges ask for', async (t) => {
   const { body } = await call('GET', metadataPath)
   const read = await call('GET', '/accounts')
   const transfer = await call('POST', '/transfers', { json: transferBody() })

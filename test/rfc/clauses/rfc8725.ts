@@ -56,12 +56,20 @@ export const rfc8725: Standard = {
     },
     {
       id: '8725-3.2-5',
-      level: 'SHOULD',
-      sentence: 'Avoid all RSA-PKCS1 v1.5 encryption algorithms ([RFC8017], Section 7.2) […]',
-      doesNotApply: noEncryption,
+      level: 'SHOULD NOT',
+      sentence:
+        'JWT libraries SHOULD NOT generate JWTs using "none" unless explicitly requested to do so by the caller.',
+      doesNotApply: `${fallsOn.authorizationServer}, which signs`,
     },
     {
       id: '8725-3.2-6',
+      level: 'SHOULD',
+      sentence:
+        'Applications SHOULD follow these algorithm-specific recommendations: […] Avoid all RSA-PKCS1 v1.5 encryption algorithms ([RFC8017], Section 7.2) […]',
+      doesNotApply: noEncryption,
+    },
+    {
+      id: '8725-3.2-7',
       level: 'SHOULD',
       sentence: '[…] JWT libraries SHOULD implement ECDSA using the deterministic approach defined in [RFC6979].',
       doesNotApply: `${fallsOn.authorizationServer}, which signs`,
@@ -71,6 +79,13 @@ export const rfc8725: Standard = {
       level: 'MUST',
       sentence:
         'All cryptographic operations used in the JWT MUST be validated and the entire JWT MUST be rejected if any of them fail to validate.',
+    },
+    {
+      id: '8725-3.3-2',
+      level: 'MUST',
+      sentence:
+        '[…] Nested JWTs in which both outer and inner operations MUST be validated using the keys and algorithms supplied by the application.',
+      doesNotApply: noEncryption,
     },
     {
       id: '8725-3.4-1',
@@ -89,6 +104,13 @@ export const rfc8725: Standard = {
       level: 'MUST NOT',
       sentence:
         'In particular, human-memorizable passwords MUST NOT be directly used as the key to a keyed-MAC algorithm such as "HS256".',
+    },
+    {
+      id: '8725-3.5-2',
+      level: 'MUST',
+      sentence:
+        'The key entropy and random values advice in Section 10.1 of [RFC7515] and the password considerations in Section 8.8 of [RFC7518] MUST be followed.',
+      doesNotApply: `${fallsOn.authorizationServer}, which makes the keys; 8725-3.4-1 refuses weak ones`,
     },
     {
       id: '8725-3.6-1',
@@ -124,6 +146,13 @@ export const rfc8725: Standard = {
       level: 'MUST',
       sentence:
         'In such cases, the relying party or application MUST validate the audience value, and if the audience value is not present or not associated with the recipient, it MUST reject the JWT.',
+    },
+    {
+      id: '8725-3.9-2',
+      level: 'MUST',
+      sentence:
+        'If the same issuer can issue JWTs that are intended for use by more than one relying party or application, the JWT MUST contain an "aud" (audience) claim […]',
+      doesNotApply: `${fallsOn.authorizationServer}; 9068-2.2-3 is the check`,
     },
     {
       id: '8725-3.10-1',

@@ -33,6 +33,20 @@ export const rfc9700: Standard = {
     },
     {
       id: '9700-4.9.3-1',
+      level: 'SHOULD',
+      sentence:
+        'Sender-constrained access tokens, as described in Section 4.10.1, SHOULD be used to prevent the attacker from replaying the access tokens on other resource servers.',
+      doesNotApply: `${fallsOn.authorizationServer}; 9700-2.2.1-1 is the check`,
+    },
+    {
+      id: '9700-4.9.3-2',
+      level: 'SHOULD',
+      sentence:
+        'Audience restriction as described in Section 4.10.2 SHOULD be used to prevent replay of captured access tokens on other resource servers.',
+      doesNotApply: `${fallsOn.authorizationServer}; 9700-2.3-1 is the check`,
+    },
+    {
+      id: '9700-4.9.3-3',
       level: 'MUST',
       sentence:
         'The resource server MUST treat access tokens like other sensitive secrets and not store or transfer them in plaintext.',

@@ -1,5 +1,6 @@
 import { fallsOn, type Standard } from './clause.js'
 
+const noKeys = 'not offered: nothing is signed or encrypted with keys of this server'
 const notSigned = 'not offered: the metadata is not signed'
 const noTexts = 'not offered: the metadata holds no text for people'
 
@@ -25,22 +26,29 @@ export const rfc9728: Standard = {
       id: '9728-2-2',
       level: 'MUST',
       sentence: '[jwks_uri] This URL MUST use the https scheme.',
-      doesNotApply: 'not offered: nothing is signed or encrypted with keys of this server',
+      doesNotApply: noKeys,
     },
     {
       id: '9728-2-3',
+      level: 'REQUIRED',
+      sentence:
+        "[jwks_uri] When both signing and encryption keys are made available, a use (public key use) parameter value is REQUIRED for all keys in the referenced JWK Set to indicate each key's intended usage.",
+      doesNotApply: noKeys,
+    },
+    {
+      id: '9728-2-4',
       level: 'RECOMMENDED',
       sentence:
         '[scopes_supported] RECOMMENDED. JSON array containing a list of scope values, as defined in OAuth 2.0 [RFC6749], that are used in authorization requests to request access to this protected resource.',
     },
     {
-      id: '9728-2-4',
+      id: '9728-2-5',
       level: 'MUST NOT',
       sentence: '[resource_signing_alg_values_supported] The value none MUST NOT be used.',
       doesNotApply: 'not offered: answers are not signed',
     },
     {
-      id: '9728-2-5',
+      id: '9728-2-6',
       level: 'RECOMMENDED',
       sentence: '[resource_name] It is RECOMMENDED that protected resource metadata include this field.',
       doesNotApply: noTexts,
@@ -57,6 +65,12 @@ export const rfc9728: Standard = {
       level: 'MUST',
       sentence:
         'The signed metadata MUST be digitally signed or MACed (protected with a Message Authentication Code) using a JSON Web Signature (JWS) [JWS] and MUST contain an iss (issuer) claim denoting the party attesting to the claims in the signed metadata.',
+      doesNotApply: notSigned,
+    },
+    {
+      id: '9728-2.2-2',
+      level: 'SHOULD NOT',
+      sentence: 'A signed_metadata parameter SHOULD NOT appear as a claim in the JWT […]',
       doesNotApply: notSigned,
     },
     {
@@ -92,6 +106,12 @@ export const rfc9728: Standard = {
     },
     {
       id: '9728-3.2-2',
+      level: 'MUST',
+      sentence: '[…] any metadata parameters that are not understood MUST be ignored.',
+      doesNotApply: fallsOn.client,
+    },
+    {
+      id: '9728-3.2-3',
       level: 'MUST',
       sentence: 'Parameters with zero values MUST be omitted from the response.',
     },
@@ -138,6 +158,13 @@ export const rfc9728: Standard = {
       id: '9728-7.1-1',
       level: 'MUST',
       sentence: 'Implementations MUST support TLS.',
+      doesNotApply: fallsOn.deployment,
+    },
+    {
+      id: '9728-7.1-2',
+      level: 'MUST',
+      sentence:
+        'They MUST follow the guidance in [BCP195], which provides recommendations and requirements for improving the security of deployed services that use TLS.',
       doesNotApply: fallsOn.deployment,
     },
     {
