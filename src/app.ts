@@ -48,6 +48,7 @@ export async function buildApp(
 ): Promise<FastifyInstance> {
   const publicUrl = config.PUBLIC_URL
   const leewaySeconds = config.CLOCK_LEEWAY
+  const transactionBinding = config.TRANSACTION_BINDING
   const problemOptions = {
     publicUrl,
     stepUp: { acrValues: config.STEP_UP_ACR_VALUES, maxAgeSeconds: config.STEP_UP_MAX_AGE },
@@ -105,13 +106,19 @@ export async function buildApp(
     },
     leewaySeconds,
     singleUseMaxLifetimeSeconds: config.SINGLE_USE_MAX_LIFETIME,
+    transactionBinding: transactionBinding === 'off' ? undefined : { mode: transactionBinding, location: publicUrl },
     clock,
   })
   await app.register(idempotency)
   await app.register(singleUse, { replayStore, clock, leewaySeconds, behind: 'ledger' })
   await app.register(openapi)
 
-  await app.register(metadataRoutes, { publicUrl, issuer: config.ISSUER, scopes: ['read:accounts', 'transfer:funds'] })
+  await app.register(metadataRoutes, {
+    publicUrl,
+    issuer: config.ISSUER,
+    scopes: ['read:accounts', 'transfer:funds'],
+    authorizationDetailsTypes: transactionBinding === 'off' ? [] : ['payment_initiation'],
+  })
   await app.register(healthRoutes, {
     keysState: () => keySource.state,
     ledger,

@@ -151,7 +151,7 @@ const environmentSchema = z
     CORS_ORIGINS: listOf('exact origins such as https://bank.example.com ("*" is refused)', parseOrigin).default([]),
     DPOP: offUntilLater,
     DPOP_NONCE: offUntilLater,
-    TRANSACTION_BINDING: offUntilLater,
+    TRANSACTION_BINDING: oneOf('off', 'accept', 'require').default('accept'),
     RATE_LIMIT: integer(0, 1_000_000).default(0),
     ADMIN_PORT: integer(1, 65_535).optional(),
     WORKERS: integer(1, 64).default(1),

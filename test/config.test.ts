@@ -37,7 +37,7 @@ t.test('the defaults', async (t) => {
     CORS_ORIGINS: [],
     DPOP: 'off',
     DPOP_NONCE: 'off',
-    TRANSACTION_BINDING: 'off',
+    TRANSACTION_BINDING: 'accept',
     RATE_LIMIT: 0,
     WORKERS: 1,
     LOG_LEVEL: 'info',
@@ -90,6 +90,7 @@ t.test('values', async (t) => {
     ['DPOP', 'off', 'off'],
     ['DPOP_NONCE', 'off', 'off'],
     ['TRANSACTION_BINDING', 'off', 'off'],
+    ['TRANSACTION_BINDING', 'require', 'require'],
     ['RATE_LIMIT', '600', 600],
     ['ADMIN_PORT', '9100', 9100],
     ['WORKERS', '64', 64],
@@ -137,7 +138,7 @@ t.test('each bad value gives one line that names what was given and what is expe
     CORS_ORIGINS: [...noOrigin, 'https://a.example *', ' '],
     DPOP: ['accept', 'require', 'OFF'],
     DPOP_NONCE: ['on'],
-    TRANSACTION_BINDING: ['accept', 'require'],
+    TRANSACTION_BINDING: ['on', 'Require'],
     RATE_LIMIT: [...notANumber, '1000001'],
     ADMIN_PORT: [...notANumber, '0', '65536', '3000'],
     WORKERS: [...notANumber, '0', '65'],
@@ -181,7 +182,6 @@ t.test('what this version does not have says so', async (t) => {
     JWKS_MAX_STALE: '1',
     DPOP: 'accept',
     DPOP_NONCE: 'on',
-    TRANSACTION_BINDING: 'accept',
     TOKEN_PROFILE: 'auth0',
   }
   const faults = faultsOf({ ...required, ...later })

@@ -1,6 +1,7 @@
 import type { AccessToken } from './access-token.js'
 import type { Clock } from './clock.js'
 import type { ProblemName } from './problems.js'
+import type { TransactionBinding } from './transaction-binding.js'
 import { isUserAuthenticationSufficient, type UserAuthenticationRequirement } from './user-authentication.js'
 
 /** What a route asks of its caller; declared on the route as `config.access` and nowhere else. */
@@ -14,6 +15,11 @@ export interface AccessPolicy {
   stepUp?: boolean
   /** The access token works once. */
   singleUse?: boolean
+  /**
+   * What the request wants, so that a token can be bound to it (RFC 9396): the body, once validated, is a `Payment`. Where it is
+   * left out, a step-up route refuses every token that is bound.
+   */
+  transaction?: 'payment_initiation'
 }
 
 /** What the decision needs besides policy and token. */
@@ -22,6 +28,8 @@ export interface AccessRules {
   leewaySeconds: number
   /** The longest time from iat to exp that a single-use token may live. */
   singleUseMaxLifetimeSeconds: number
+  /** Undefined: transactions are not checked, so a step-up route refuses every token that is bound to one. */
+  transactionBinding?: TransactionBinding | undefined
   clock: Clock
 }
 

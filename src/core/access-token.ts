@@ -1,4 +1,5 @@
 import { readScopes, type ScopeClaim } from './scope.js'
+import { type AuthorizationDetail, readAuthorizationDetails } from './transaction-binding.js'
 
 /** A verified and validated access token, reduced to what decisions need. It never holds the token's text. */
 export interface AccessToken {
@@ -12,8 +13,8 @@ export interface AccessToken {
   scopes: ReadonlySet<string>
   /** Claims about how the user authenticated, unchecked: `isUserAuthenticationSufficient` reads them and fails closed. */
   authentication: { acr: unknown; amr: unknown; authTime: unknown; issuerClaim: unknown }
-  /** Whether the token carries `authorization_details` (RFC 9396), in whatever form. */
-  boundToTransaction: boolean
+  /** `authorization_details` (RFC 9396): the transaction that the token is bound to, to be decided by `isPaymentAuthorized`. */
+  authorizationDetails: readonly AuthorizationDetail[] | undefined
 }
 
 /** What a token's claims are held against. */
@@ -48,6 +49,8 @@ export function validateAccessToken(
   const issuedAtSeconds = read('iat')
   const notBeforeSeconds = read('nbf') ?? 0
   const scopes = readScopes(claims, expected.scopeClaims)
+  const isBound = Object.hasOwn(claims, 'authorization_details')
+  const authorizationDetails = isBound ? readAuthorizationDetails(claims['authorization_details']) : undefined
   const latestStartMs = nowMs + expected.leewaySeconds * 1000
   if (
     read('iss') !== expected.issuer ||
@@ -62,6 +65,7 @@ export function validateAccessToken(
     issuedAtSeconds * 1000 > latestStartMs ||
     notBeforeSeconds * 1000 > latestStartMs ||
     scopes === undefined ||
+    (isBound && authorizationDetails === undefined) ||
     Object.hasOwn(claims, 'cnf')
   ) {
     return 'invalid'
@@ -81,7 +85,7 @@ export function validateAccessToken(
       authTime: read('auth_time'),
       issuerClaim: expected.issuerClaim === undefined ? undefined : read(expected.issuerClaim),
     },
-    boundToTransaction: Object.hasOwn(claims, 'authorization_details'),
+    authorizationDetails,
   }
 }
 

@@ -2,6 +2,7 @@ import { z } from 'zod'
 import type { Challenge } from './challenge.js'
 import { findProblem, type ProblemName } from './problems.js'
 import type { FieldFault } from './refusal.js'
+import { type PaymentInitiation, paymentInitiationSchema } from './transaction-binding.js'
 
 /** The body of every refusal: `application/problem+json` (RFC 9457 §3) with the challenge's parameters as members. */
 export const problemDocumentSchema = z
@@ -20,6 +21,10 @@ export const problemDocumentSchema = z
     acr_values: z.string().optional(),
     max_age: z.int().min(0).optional(),
     resource_metadata: z.url().optional(),
+    authorization_details: z
+      .array(paymentInitiationSchema)
+      .optional()
+      .describe('Goes into the authorization request unchanged (RFC 9396).'),
     errors: z.array(z.strictObject({ pointer: z.string(), expected: z.string() })).optional(),
   })
   .meta({
@@ -36,12 +41,13 @@ export interface ProblemOccurrence {
   requestId: string
   challenge?: Challenge | undefined
   fieldFaults?: readonly FieldFault[] | undefined
+  authorizationDetails?: readonly PaymentInitiation[] | undefined
 }
 
-/** Builds the document. Undefined members vanish in JSON; nothing of the caller's goes in. */
+/** Builds the document. Undefined members vanish in JSON; nothing of the caller's goes in but the transaction it asked for. */
 export function buildProblemDocument(name: ProblemName, occurrence: ProblemOccurrence): ProblemDocument {
   const { status, title, detail } = findProblem(name)
-  const { challenge, fieldFaults } = occurrence
+  const { challenge, fieldFaults, authorizationDetails } = occurrence
   return {
     type: `${occurrence.publicUrl}/problems/${name}`,
     title,
@@ -54,6 +60,7 @@ export function buildProblemDocument(name: ProblemName, occurrence: ProblemOccur
     acr_values: challenge?.acrValues,
     max_age: challenge?.maxAgeSeconds,
     resource_metadata: challenge?.resourceMetadata,
+    authorization_details: authorizationDetails?.slice(),
     errors: fieldFaults?.slice(),
   }
 }

@@ -100,7 +100,8 @@ export const problems = {
     status: 403,
     title: 'Transaction not authorized',
     detail: 'The access token does not authorize this transaction',
-    remedy: `The token is bound to a transaction by authorization_details, which this version does not check and so does not accept. ${stepUpAgain}`,
+    remedy:
+      'Send the user to the authorization server with the scope, acr_values and max_age of the challenge and, where the body has them, with its authorization_details, unchanged (RFC 9396). The token was not used up: it still makes the transaction that it is bound to.',
     error: 'insufficient_scope',
     challenge: 'step-up',
   },

@@ -1,4 +1,5 @@
 import type { ProblemName } from './problems.js'
+import type { PaymentInitiation } from './transaction-binding.js'
 
 /** One fault in a request body or query. */
 export interface FieldFault {
@@ -13,6 +14,8 @@ export interface RefusalDetails {
   /** What went wrong inside; logged for 5xx, never sent. */
   cause?: unknown
   fieldFaults?: readonly FieldFault[]
+  /** What to put into an authorization request, so that the next token is bound to the transaction that was refused. */
+  authorizationDetails?: readonly PaymentInitiation[] | undefined
   /** Methods for the Allow header of a 405. */
   allow?: readonly string[]
   /** Seconds for the Retry-After header, where the table's value is not the right one. */

@@ -1,7 +1,9 @@
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import { type AccessRules, decideAccess, type RouteAccess } from '../core/access-policy.js'
+import type { AccessToken } from '../core/access-token.js'
 import { Refusal } from '../core/refusal.js'
+import { describePayment, isPaymentAuthorized, type Payment } from '../core/transaction-binding.js'
 
 export type AccessPolicyOptions = AccessRules
 
@@ -14,10 +16,12 @@ declare module 'fastify' {
 
 /**
  * Enforces the policy that each route declares in `config.access`: decides scope, lifetime and user authentication of the
- * verified token, before the body is read. Nothing is exempt by its path; a route without a policy stops the boot.
+ * verified token before the body is read, and once it is validated, whether the token is for this transaction (RFC 9396).
+ * Nothing is exempt by its path; a route without a policy stops the boot.
  */
 export default fp(
   async (app: FastifyInstance, options: AccessPolicyOptions) => {
+    const { transactionBinding } = options
     const declarations: { config?: { access?: RouteAccess } | undefined; method: string | string[]; url: string }[] = []
     app.addHook('onRoute', (route) => {
       declarations.push(route)
@@ -39,8 +43,15 @@ export default fp(
 
     app.addHook('preHandler', async (request) => {
       const { access } = request.routeOptions.config
-      if (typeof access !== 'object' || access.stepUp !== true) return
-      if (request.accessToken?.boundToTransaction === true) throw new Refusal('transaction-not-authorized')
+      if (typeof access !== 'object' || (access.stepUp !== true && access.transaction === undefined)) return
+      const { authorizationDetails } = request.accessToken as AccessToken
+      if (access.transaction === undefined || transactionBinding === undefined) {
+        if (authorizationDetails !== undefined) throw new Refusal('transaction-not-authorized')
+        return
+      }
+      const payment = request.body as Payment
+      if (isPaymentAuthorized(authorizationDetails, payment, transactionBinding)) return
+      throw new Refusal('transaction-not-authorized', { authorizationDetails: [describePayment(payment)] })
     })
   },
   { name: 'access-policy', fastify: '5.x', dependencies: ['access-token'] },

@@ -2,6 +2,7 @@ import type { RouteAccess } from '../core/access-policy.js'
 import { buildChallenge } from '../core/problem-challenge.js'
 import { buildProblemDocument, type ProblemDocument } from '../core/problem-document.js'
 import { findProblem, type Problem, type ProblemName } from '../core/problems.js'
+import { describePayment } from '../core/transaction-binding.js'
 
 /** What the document says of an operation beyond its schemas follows from these. */
 export interface OperationPolicy {
@@ -37,6 +38,15 @@ const exampleContext = {
   publicUrl: 'https://api.example.com',
   stepUp: { acrValues: ['urn:stepgate:acr:mfa'], maxAgeSeconds: 300 },
 }
+const examplePayment = describePayment({
+  debtorIban: 'DE89370400440532013000',
+  creditorIban: 'GB33BUKB20201555555555',
+  creditorName: undefined,
+  currency: 'EUR',
+  amount: '123.50',
+  amountMinorUnits: 12_350n,
+  remittanceInformation: undefined,
+})
 const exampleRequestId = '0b7f3b54-6a4e-4d39-9a53-8a9f2b0c1d2e'
 
 /** Every refusal that an operation can answer with, from its policy and shape. */
@@ -56,7 +66,8 @@ export function refusalsOf({ access, hasBody, url }: OperationPolicy): Refusal[]
       'keys-unavailable',
       'ledger-unavailable',
     )
-    if (access.stepUp === true) names.push('insufficient-user-authentication', 'transaction-not-authorized')
+    if (access.stepUp === true) names.push('insufficient-user-authentication')
+    if (access.transaction !== undefined) names.push('transaction-not-authorized')
     if (access.singleUse === true) {
       names.push('token-already-used', 'not-single-use', 'invalid-idempotency-key', 'idempotency-key-reused')
       names.push('insufficient-funds', 'currency-mismatch', 'same-account', 'balance-limit', 'transfer-outcome-unknown')
@@ -161,6 +172,7 @@ function exampleOf(refusal: Refusal, access: RouteAccess): ProblemDocument {
     fieldFaults: isInput
       ? [{ pointer: '/instructedAmount/amount', expected: 'a decimal string such as "123.50"' }]
       : undefined,
+    authorizationDetails: refusal.name === 'transaction-not-authorized' ? [examplePayment] : undefined,
   })
   return JSON.parse(JSON.stringify(document))
 }

@@ -71,6 +71,7 @@ export function sendRefusal(refusal: Refusal, { request, reply, options }: Excha
     requestId: details.occurrenceId ?? request.id,
     challenge,
     fieldFaults: details.fieldFaults,
+    authorizationDetails: details.authorizationDetails,
   })
   // As bytes, because Fastify adds a charset to text, which application/problem+json does not have.
   return reply

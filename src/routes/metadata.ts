@@ -5,6 +5,8 @@ export interface MetadataRouteOptions {
   publicUrl: string
   issuer: string
   scopes: readonly string[]
+  /** Types of `authorization_details` that a token may be bound to (RFC 9396 §10); left out when there are none. */
+  authorizationDetailsTypes?: readonly string[]
 }
 
 export const metadataSchema = z
@@ -13,19 +15,23 @@ export const metadataSchema = z
     authorization_servers: z.array(z.url()),
     scopes_supported: z.array(z.string()),
     bearer_methods_supported: z.array(z.literal('header')),
+    authorization_details_types_supported: z.array(z.string()).optional(),
   })
   .meta({ id: 'ProtectedResourceMetadata', description: 'RFC 9728 §2' })
 
 /** Protected resource metadata (RFC 9728): where a challenge's `resource_metadata` leads. Names nothing this version lacks. */
 export const metadataRoutes: FastifyPluginAsyncZod<MetadataRouteOptions> = async (
   app,
-  { publicUrl, issuer, scopes },
+  { publicUrl, issuer, scopes, authorizationDetailsTypes = [] },
 ) => {
   const metadata = {
     resource: publicUrl,
     authorization_servers: [issuer],
     scopes_supported: [...scopes],
     bearer_methods_supported: ['header' as const],
+    ...(authorizationDetailsTypes.length > 0
+      ? { authorization_details_types_supported: [...authorizationDetailsTypes] }
+      : {}),
   }
   app.route({
     method: 'GET',

@@ -32,7 +32,7 @@ export const transferRoutes: FastifyPluginAsyncZod<TransferRouteOptions> = async
   app.route({
     method: 'POST',
     url: '/transfers',
-    config: { access: { scope: 'transfer:funds', stepUp: true, singleUse: true } },
+    config: { access: { scope: 'transfer:funds', stepUp: true, singleUse: true, transaction: 'payment_initiation' } },
     schema: {
       operationId: 'createTransfer',
       summary: 'Transfer money; the access token works once',

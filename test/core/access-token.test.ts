@@ -37,9 +37,9 @@ t.test('a valid token is reduced to what decisions need', async (t) => {
     expiresAtSeconds: nowSeconds + 300,
     scopes: new Set(['read:accounts']),
     authentication: { acr: 'mfa', amr: ['otp'], authTime: 1, issuerClaim: 'high' },
-    boundToTransaction: true,
+    authorizationDetails: [],
   })
-  t.match(validate({ level: 'high' }), { authentication: { issuerClaim: undefined }, boundToTransaction: false })
+  t.match(validate({ level: 'high' }), { authentication: { issuerClaim: undefined }, authorizationDetails: undefined })
 })
 
 t.test('variants that are valid', async (t) => {
@@ -98,6 +98,25 @@ t.test('RFC 9068 §4: claims that make a token invalid', async (t) => {
     ['scope as an array', { scope: ['read:accounts'] }],
     ['RFC 7800: bound to a key, which this version does not check', { cnf: { jkt: 'x' } }],
     ['cnf null', { cnf: null }],
+    ...[
+      null,
+      undefined,
+      '',
+      '[]',
+      0,
+      false,
+      {},
+      { type: 'x' },
+      ['x'],
+      [null],
+      [[]],
+      [{}],
+      [{ type: 1 }],
+      [{ type: 'x' }, {}],
+    ].map((value): [string, object] => [
+      `RFC 9396 §2: authorization_details ${JSON.stringify(value)}`,
+      { authorization_details: value },
+    ]),
     ['invalid wins over expired', { exp: 1, aud: 'other' }],
   ]
   for (const [name, changes] of cases) t.equal(validate(changes), 'invalid', name)

@@ -17,7 +17,7 @@ function makeToken(changes: Partial<AccessToken> = {}): AccessToken {
     expiresAtSeconds: nowSeconds + 300,
     scopes: new Set(['read:accounts', 'transfer:funds']),
     authentication: { acr: undefined, amr: undefined, authTime: undefined, issuerClaim: undefined },
-    boundToTransaction: false,
+    authorizationDetails: undefined,
     ...changes,
   }
 }

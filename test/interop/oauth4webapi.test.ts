@@ -54,7 +54,7 @@ async function check(t: Test, request: Promise<Response>, status: number, expect
   t.equal(challenge?.token68, undefined)
   const { realm, ...parameters } = challenge?.parameters ?? {}
   t.equal(realm, 'stepgate')
-  const { type, title, status: bodyStatus, detail, instance, ...members } = refusal.body
+  const { type, title, status: bodyStatus, detail, instance, authorization_details, ...members } = refusal.body
   const asText = Object.fromEntries(Object.entries(members).map(([name, value]) => [name, String(value)]))
   t.strictSame({ ...parameters }, asText, 'the challenge and the body say the same')
   const resource_metadata = `${publicUrl}/.well-known/oauth-protected-resource`

@@ -82,6 +82,18 @@ t.test('what stops the boot', async (t) => {
   })
 })
 
+t.test('a token bound to a transaction is refused where nobody checks transactions', async (t) => {
+  const { app, call, mint } = await buildService(t)
+  app.post('/step', { config: { access: { scope: 'pay', stepUp: true } } }, async () => ({ paid: true }))
+  app.post('/bound', { config: { access: { scope: 'pay', transaction: 'payment_initiation' } } }, async () => ({}))
+  for (const url of ['/step', '/bound'] as const) {
+    const refused = await call('POST', url, mint({ authorization_details: [{ type: 'payment_initiation' }] }))
+    t.match(refused, { status: 403, problem: 'transaction-not-authorized' }, url)
+    t.notOk('authorization_details' in refused.body, 'and asking for details would not help')
+    t.equal((await call('POST', url, mint())).status, 200, url)
+  }
+})
+
 t.test('tokens are verified by request.jwtVerify of @fastify/jwt', async (t) => {
   t.test('every token not seen before, and a single-use token every time', async (t) => {
     const verified: string[] = []

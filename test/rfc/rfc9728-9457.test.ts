@@ -28,6 +28,7 @@ t.test('9728-3.2-1 (RFC 9728 §3.2): the metadata is JSON with exactly what this
     authorization_servers: [issuer.url],
     scopes_supported: ['read:accounts', 'transfer:funds'],
     bearer_methods_supported: ['header'],
+    authorization_details_types_supported: ['payment_initiation'],
   })
 })
 
