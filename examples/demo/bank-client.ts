@@ -25,6 +25,8 @@ export interface Grant {
   readonly lifetimeSeconds: number | undefined
   readonly idToken: client.IDToken | undefined
   readonly questions: readonly Question[]
+  /** What the page of the second factor said would be approved, by term; empty when it named no payment. */
+  readonly approved: ReadonlyMap<string, string>
 }
 
 /** A bank's app: a real OAuth client, with one person at its browser. */
@@ -70,10 +72,10 @@ export async function createBankClient(options: {
         state: expectedState,
         ...parameters,
       })
-      const { callbackUrl, questions } = await answerPages(browser, url, { person, print })
+      const { callbackUrl, questions, approved } = await answerPages(browser, url, { person, print })
       const tokens = await client.authorizationCodeGrant(config, callbackUrl, { pkceCodeVerifier, expectedState })
       const { access_token: accessToken, scope, expires_in: lifetimeSeconds } = tokens
-      return { accessToken, scope, lifetimeSeconds, idToken: tokens.claims(), questions }
+      return { accessToken, scope, lifetimeSeconds, idToken: tokens.claims(), questions, approved }
     },
 
     async send({ method, path, accessToken, body, headers }) {

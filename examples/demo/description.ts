@@ -42,6 +42,10 @@ The transfer is refused with a step-up challenge. With this token it works, once
 
   ${token('transfer:funds')}
 
+The story with a token that is bound to one payment, approved on the page (RFC 9396):
+
+  npm run story -- ${ports.join('')}--bound
+
 `
 }
 

@@ -10,6 +10,8 @@ export interface Page {
   readonly alert: string | undefined
   /** The names of the inputs of its form, with the values they have. */
   readonly fields: ReadonlyMap<string, string>
+  /** What its description list says, by term. */
+  readonly terms: ReadonlyMap<string, string>
 }
 
 interface Cookie {
@@ -105,7 +107,13 @@ function readPage(url: URL, status: number, html: string): Page {
     const name = /\bname="([^"]*)"/.exec(input)?.[1]
     if (name !== undefined) fields.set(name, decodeEntities(/\bvalue="([^"]*)"/.exec(input)?.[1] ?? ''))
   }
-  return { url, status, html, alert: alert === undefined ? undefined : decodeEntities(alert), fields }
+  const terms = new Map(
+    [...html.matchAll(/<dt>([^<]*)<\/dt><dd>([^<]*)<\/dd>/g)].map(([, term = '', text = '']) => [
+      term,
+      decodeEntities(text),
+    ]),
+  )
+  return { url, status, html, alert: alert === undefined ? undefined : decodeEntities(alert), fields, terms }
 }
 
 function decodeEntities(text: string): string {

@@ -25,12 +25,13 @@ export async function answerPages(
   browser: HeadlessBrowser,
   url: URL,
   { person, print }: { person: Person; print: Print },
-): Promise<{ callbackUrl: URL; questions: Question[] }> {
+): Promise<{ callbackUrl: URL; questions: Question[]; approved: ReadonlyMap<string, string> }> {
   const totp = new TOTP({ secret: person.totpSecret })
   const questions: Question[] = []
+  let approved: ReadonlyMap<string, string> = new Map()
   let visit = await browser.open(url)
   for (let pages = 0; pages < maxPages; pages++) {
-    if (visit.kind === 'callback') return { callbackUrl: visit.url, questions }
+    if (visit.kind === 'callback') return { callbackUrl: visit.url, questions, approved }
     const { page } = visit
     if (page.alert === codeAlreadyUsed) {
       const remainingMs = totp.remaining()
@@ -44,6 +45,7 @@ export async function answerPages(
       visit = await browser.submit(page, { username: person.username, password: person.password })
     } else if (page.fields.has('answer')) {
       if (page.alert === undefined) questions.push('second factor')
+      approved = page.terms
       visit = await browser.submit(page, { answer: totp.generate() })
     } else throw new Error(`the page at ${page.url.pathname} (status ${page.status}) asks for nothing that we know`)
   }

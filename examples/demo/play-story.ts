@@ -1,21 +1,16 @@
-import { randomUUID } from 'node:crypto'
 import { type Account, choosePayment, formatCents, readAccounts } from './accounts.js'
-import { type Answer, type BankClient, createBankClient, digestOf, type Grant } from './bank-client.js'
+import { type Answer, createBankClient, type Grant } from './bank-client.js'
 import { expectEqual, expectThat } from './expectations.js'
-import type { Person } from './person.js'
+import {
+  amountCents,
+  describeAccounts,
+  describeGrant,
+  describePayment,
+  describeRefusal,
+  postTransfer,
+  type StoryOptions,
+} from './story-parts.js'
 import type { Print } from './terminal.js'
-
-/** Where the story plays, and who is in it. */
-export interface StoryOptions {
-  readonly apiUrl: string
-  readonly issuer: string
-  /** Needs two accounts in EUR. */
-  readonly person: Person
-  /** What the API is configured to ask for in a step-up. */
-  readonly stepUp: { readonly acrValues: string; readonly maxAgeSeconds: number }
-}
-
-const amountCents = 2500n
 
 /**
  * Plays the story: a standard login reads accounts; a transfer is refused with a step-up challenge; the client asks for
@@ -107,12 +102,7 @@ export async function playStory({ apiUrl, issuer, person, stepUp }: StoryOptions
   function transfer({ accessToken }: Grant): Promise<Answer> {
     const amount = formatCents(amountCents)
     print({ kind: 'request', text: `POST /transfers: ${amount} EUR from ${debtor.iban} to ${creditor.iban}` })
-    return postTransfer(bank, accessToken, {
-      debtorAccount: { iban: debtor.iban },
-      creditorAccount: { iban: creditor.iban },
-      instructedAmount: { currency: 'EUR', amount },
-      remittanceInformationUnstructured: 'The story of a step-up',
-    })
+    return postTransfer(bank, accessToken, describePayment(debtor, creditor, amountCents))
   }
 
   function expectBalances(now: readonly Account[], then: readonly Account[], movedCents: bigint): void {
@@ -126,25 +116,4 @@ export async function playStory({ apiUrl, issuer, person, stepUp }: StoryOptions
       expected,
     )
   }
-}
-
-/** A key of its own for each, since a repeated key would be answered from memory instead of being judged. */
-function postTransfer(bank: BankClient, accessToken: string, body: unknown): Promise<Answer> {
-  const headers = { 'Idempotency-Key': randomUUID() }
-  return bank.send({ method: 'POST', path: '/transfers', accessToken, body, headers })
-}
-
-function describeGrant({ accessToken, scope, lifetimeSeconds, idToken, questions }: Grant): string {
-  const level = idToken?.['authentication_level']
-  return `asked for: ${questions.join(', ')}; token ${digestOf(accessToken)}: ${scope}, ${lifetimeSeconds} s, level ${level}`
-}
-
-function describeAccounts(accounts: readonly Account[]): string {
-  return accounts
-    .map(({ name, balanceCents, currency }) => `${name}: ${formatCents(balanceCents)} ${currency}`)
-    .join('; ')
-}
-
-function describeRefusal({ status, headers }: Answer): string {
-  return `${status}, WWW-Authenticate: ${headers.get('www-authenticate')}`
 }

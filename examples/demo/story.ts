@@ -1,6 +1,7 @@
 import { parseArgs } from 'node:util'
 import { demoUsers } from '../authorization-server/demo-users.js'
 import { createBankClient } from './bank-client.js'
+import { playBoundStory } from './play-bound-story.js'
 import { playStory } from './play-story.js'
 import { demoStepUp, readDemoSettings } from './settings.js'
 import { printTo } from './terminal.js'
@@ -10,10 +11,11 @@ import { printTo } from './terminal.js'
  * the same pages and writes nothing but a token, for `TOKEN=$(…)`.
  */
 
-const usage = `usage: npm run story -- [--api URL] [--issuer URL] [--user NAME] [--token SCOPES]
+const usage = `usage: npm run story -- [--api URL] [--issuer URL] [--user NAME] [--bound | --token SCOPES]
 
   --api, --issuer  where the demo listens (default: as npm run demo, with the same DEMO_API_PORT and DEMO_ISSUER_PORT)
   --user           who signs in: ${demoUsers.map(({ username }) => username).join(', ')} (default: alice)
+  --bound          the variant in which the token is bound to one payment (RFC 9396)
   --token          instead of the story, write a token with these scopes: TOKEN=$(npm run --silent story -- --token read:accounts)
 `
 
@@ -31,6 +33,7 @@ async function run(): Promise<void> {
       api: { type: 'string', default: defaults.apiUrl },
       issuer: { type: 'string', default: defaults.issuer },
       user: { type: 'string', default: 'alice' },
+      bound: { type: 'boolean', default: false },
       token: { type: 'string' },
       help: { type: 'boolean', default: false },
     },
@@ -48,7 +51,8 @@ async function run(): Promise<void> {
 
   if (scope === undefined) {
     const print = printTo(process.stdout, process.env)
-    await playStory({ apiUrl, issuer, person, stepUp: demoStepUp }, print)
+    const play = values.bound ? playBoundStory : playStory
+    await play({ apiUrl, issuer, person, stepUp: demoStepUp }, print)
     print({ kind: 'step', text: 'The story went as told.' })
     return
   }

@@ -7,6 +7,7 @@ import { createRemoteJWKSet, decodeProtectedHeader, type JWTPayload, jwtVerify }
 import * as client from 'openid-client'
 import { TOTP } from 'otpauth'
 import t, { type Test } from 'tap'
+import { describePayment } from '#src/core/transaction-binding.js'
 import type { SecondFactor } from '../../examples/authorization-server/second-factor.js'
 import { startAuthorizationServer } from '../../examples/authorization-server/server.js'
 import { codeAlreadyUsed } from '../../examples/authorization-server/totp.js'
@@ -440,6 +441,32 @@ t.test('RFC 9396: the user sees the payment, and the token holds it', async (t) 
     t.match(page.html, line)
   t.strictSame(claims['authorization_details'], [payment])
   t.strictSame(tokens['authorization_details'], [payment])
+})
+
+t.test('RFC 9396: what the API says to ask for is taken as it is', async (t) => {
+  const world = await start(t)
+  await openSession(world)
+  const asked = describePayment({
+    debtorIban: 'AT611904300234573201',
+    creditorIban: 'DE89370400440532013000',
+    creditorName: 'Ærø & Bob',
+    currency: 'EUR',
+    amount: '12.5',
+    amountMinorUnits: 1250n,
+    remittanceInformation: 'Rent',
+  })
+  const { page, claims } = await stepUp(world, {
+    scope: 'openid transfer:funds',
+    authorization_details: JSON.stringify([asked]),
+  })
+  t.strictSame(Object.fromEntries(page.terms), {
+    Amount: '12.5 EUR',
+    To: 'DE89370400440532013000',
+    Payee: 'Ærø & Bob',
+    From: 'AT611904300234573201',
+    Reference: 'Rent',
+  })
+  t.strictSame(claims['authorization_details'], [asked])
 })
 
 for (const [name, details] of Object.entries({

@@ -7,8 +7,10 @@ import { demoClient, demoUsers } from '../../examples/authorization-server/demo-
 import { startAuthorizationServer } from '../../examples/authorization-server/server.js'
 import { startApi } from '../../examples/demo/api-process.js'
 import { StoryDiffers } from '../../examples/demo/expectations.js'
-import { playStory, type StoryOptions } from '../../examples/demo/play-story.js'
+import { playBoundStory } from '../../examples/demo/play-bound-story.js'
+import { playStory } from '../../examples/demo/play-story.js'
 import { demoStepUp } from '../../examples/demo/settings.js'
+import type { StoryOptions } from '../../examples/demo/story-parts.js'
 import type { StoryLine } from '../../examples/demo/terminal.js'
 
 const [alice, bob] = demoUsers
@@ -94,6 +96,16 @@ t.test('the story goes as told', async (t) => {
       StoryDiffers,
     )
   })
+})
+
+t.test('the story in which the token is bound to one payment', async (t) => {
+  const world = await startBoth(t)
+  const lines: StoryLine[] = []
+  await playBoundStory({ ...world, person: alice }, (line) => lines.push(line))
+  const told = lines.map(({ kind, text }) => `${kind} ${text}`).join('\n')
+  for (const words of ['note Amount: 25.00 EUR; To: ', 'refusal 403, ', '"amount":"250.00"', 'answer 201, '])
+    t.ok(told.includes(words), words)
+  t.notMatch(told, /eyJ/, 'no token is printed')
 })
 
 t.test('the demo', async (t) => {
