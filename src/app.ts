@@ -90,6 +90,7 @@ export async function buildApp(
     issuer: config.ISSUER,
     audience: config.AUDIENCE,
     algorithms: config.ALGORITHMS,
+    profile: config.TOKEN_PROFILE,
     scopeClaims: config.SCOPE_CLAIMS,
     issuerClaim: config.STEP_UP_CLAIM?.name,
     leewaySeconds,

@@ -114,9 +114,7 @@ const environmentSchema = z
     AUDIENCE: variable('1 to 255 visible ASCII characters', (text) =>
       /^[\x21-\x7e]{1,255}$/.test(text) ? text : undefined,
     ),
-    TOKEN_PROFILE: variable('"rfc9068" (auth0 is not available in this version)', (text) =>
-      text === 'rfc9068' ? text : undefined,
-    ).default('rfc9068'),
+    TOKEN_PROFILE: oneOf('rfc9068', 'auth0', 'okta').default('rfc9068'),
     SCOPE_CLAIMS: listOf(scopeClaims.join(', '), (member) => scopeClaims.find((claim) => claim === member)).default([
       'scope',
     ]),

@@ -74,6 +74,8 @@ t.test('values', async (t) => {
     ['AUDIENCE', 'urn:bank', 'urn:bank'],
     ['AUDIENCE', 'x'.repeat(255), 'x'.repeat(255)],
     ['TOKEN_PROFILE', 'rfc9068', 'rfc9068'],
+    ['TOKEN_PROFILE', 'auth0', 'auth0'],
+    ['TOKEN_PROFILE', 'okta', 'okta'],
     ['SCOPE_CLAIMS', 'scope scp permissions', ['scope', 'scp', 'permissions']],
     ['ALGORITHMS', '  EdDSA   PS512 ', ['EdDSA', 'PS512']],
     ['CLOCK_LEEWAY', '0', 0],
@@ -125,7 +127,7 @@ t.test('each bad value gives one line that names what was given and what is expe
     ISSUER: [...noHttps, 'https://issuer.example?x=1', 'http://localhost.example', '\thttps://issuer.example'],
     JWKS_URI: noHttps,
     AUDIENCE: ['a b', 'ä', 'x'.repeat(256)],
-    TOKEN_PROFILE: ['auth0', 'RFC9068'],
+    TOKEN_PROFILE: ['Auth0', 'RFC9068', 'jwt'],
     SCOPE_CLAIMS: ['scopes', 'scope,scp', 'Scope', ' '],
     ALGORITHMS: ['none', 'HS256', 'es256', 'ES256 HS256', 'ES256,RS256', ' '],
     CLOCK_LEEWAY: [...notANumber, '61'],
@@ -182,7 +184,6 @@ t.test('what this version does not have says so', async (t) => {
     JWKS_MAX_STALE: '1',
     DPOP: 'accept',
     DPOP_NONCE: 'on',
-    TOKEN_PROFILE: 'auth0',
   }
   const faults = faultsOf({ ...required, ...later })
   t.strictSame(

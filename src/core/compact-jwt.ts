@@ -1,3 +1,5 @@
+import { isTokenType, type TokenProfileName } from './token-profile.js'
+
 /** The JOSE header parameters that a verifier needs. */
 export interface JoseHeader {
   alg: string
@@ -34,13 +36,17 @@ function isCanonicalBase64url(part: string): boolean {
 
 /**
  * Picks alg and kid out of a decoded JOSE header, or returns undefined when this server must not verify it: an
- * algorithm outside the list (RFC 8725 §3.1), a typ other than at+jwt (RFC 9068 §4), no usable kid, or any `crit`
+ * algorithm outside the list (RFC 8725 §3.1), a typ other than the profile's (RFC 9068 §4), no usable kid, or any `crit`
  * (RFC 7515 §4.1.11). Keys and key addresses inside the header (jwk, jku, x5u, x5c) are never looked at.
  */
-export function readJoseHeader(header: unknown, algorithms: readonly string[]): JoseHeader | undefined {
+export function readJoseHeader(
+  header: unknown,
+  algorithms: readonly string[],
+  profile: TokenProfileName,
+): JoseHeader | undefined {
   if (typeof header !== 'object' || header === null || Object.hasOwn(header, 'crit')) return undefined
   const { alg, kid, typ } = header as Record<string, unknown>
-  if (typeof typ !== 'string' || !/^(?:application\/)?at\+jwt$/i.test(typ)) return undefined
+  if (!isTokenType(typ, profile)) return undefined
   if (typeof alg !== 'string' || !algorithms.includes(alg)) return undefined
   if (typeof kid !== 'string' || kid.length === 0 || kid.length > maxKeyIdLength) return undefined
   return { alg, kid }

@@ -8,11 +8,15 @@ import { readBearerCredentials } from '../core/bearer.js'
 import type { Clock } from '../core/clock.js'
 import { isCanonicalCompactJwt, readJoseHeader } from '../core/compact-jwt.js'
 import { Refusal } from '../core/refusal.js'
+import { type TokenProfileName, toStandardClaims } from '../core/token-profile.js'
 import type { KeySource } from '../keys/key-source.js'
+import { chooseJwtDecorators } from './jwt-decorators.js'
 
 export interface AccessTokenOptions extends TokenExpectations {
   /** JWS algorithms to accept, by exact name. */
   algorithms: readonly string[]
+  /** The shape of the issuer's tokens; `rfc9068` unless told otherwise. */
+  profile?: TokenProfileName
   keySource: KeySource
   clock: Clock
 }
@@ -41,16 +45,19 @@ const cacheKeyLength = 43
  * seen before goes through `request.jwtVerify` with the issuer's key
  * for its kid, then through `validateAccessToken`. Tokens verified before are found by their text, as long as they live
  * and the keys stay the same; those for single use are verified every time. Does not look at scopes. Throws `Refusal` for a
- * token that is missing or not valid, and `KeysUnavailable` when that cannot be known.
+ * token that is missing or not valid, and `KeysUnavailable` when that cannot be known. One registration knows one issuer:
+ * several issuers get a context each, beside each other, with routes of their own.
  */
 export default fp(
   async (app: FastifyInstance, options: AccessTokenOptions) => {
-    const { algorithms, keySource, clock, leewaySeconds } = options
+    const { algorithms, profile = 'rfc9068', keySource, clock, leewaySeconds } = options
     const verifiedTokens = new LRUCache<string, VerifiedToken>({ max: maxVerifiedTokens })
 
     app.decorateRequest('accessToken', null)
     app.decorateRequest('bearerToken', null)
+    const jwtDecorators = chooseJwtDecorators(app)
     await app.register(fastifyJwt, {
+      ...jwtDecorators.options,
       decode: { complete: true },
       // The same PEM text for the same key, so that @fastify/jwt keeps one verifier for it instead of parsing the key anew.
       secret: async (_request: FastifyRequest, decoded: unknown) => findKey((decoded as { header: unknown }).header),
@@ -81,7 +88,7 @@ export default fp(
     }
 
     async function findKey(header: unknown): Promise<string> {
-      const joseHeader = readJoseHeader(header, algorithms)
+      const joseHeader = readJoseHeader(header, algorithms, profile)
       const publicKey = joseHeader && (await keySource.publicKey(joseHeader))
       if (publicKey === undefined) throw new Refusal('invalid-token')
       return publicKey
@@ -97,9 +104,10 @@ export default fp(
     async function verify(request: FastifyRequest, text: string): Promise<AccessToken> {
       if (!isCanonicalCompactJwt(text)) throw new Refusal('invalid-token')
       request.bearerToken = text
-      const claims: object = await request.jwtVerify<object>().catch(refuse)
+      const payload: object = await request[jwtDecorators.verify]<object>().catch(refuse)
       request.bearerToken = null
-      const accessToken = validateAccessToken(claims as Record<string, unknown>, options, clock.nowMs())
+      const claims = toStandardClaims(payload as Record<string, unknown>, profile, text)
+      const accessToken = validateAccessToken(claims, options, clock.nowMs())
       if (accessToken === 'invalid') throw new Refusal('invalid-token')
       if (accessToken === 'expired') throw new Refusal('expired-token')
       return accessToken

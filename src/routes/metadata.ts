@@ -3,7 +3,8 @@ import { z } from 'zod'
 
 export interface MetadataRouteOptions {
   publicUrl: string
-  issuer: string
+  /** The issuer whose tokens are accepted, or all of them where contexts accept one each. */
+  issuer: string | readonly string[]
   scopes: readonly string[]
   /** Types of `authorization_details` that a token may be bound to (RFC 9396 §10); left out when there are none. */
   authorizationDetailsTypes?: readonly string[]
@@ -26,7 +27,7 @@ export const metadataRoutes: FastifyPluginAsyncZod<MetadataRouteOptions> = async
 ) => {
   const metadata = {
     resource: publicUrl,
-    authorization_servers: [issuer],
+    authorization_servers: [issuer].flat(),
     scopes_supported: [...scopes],
     bearer_methods_supported: ['header' as const],
     ...(authorizationDetailsTypes.length > 0

@@ -149,9 +149,9 @@ t.test('JOSE header', async (t) => {
     ['keys inside the header, which are never looked at', { ...header, jwk: {}, jku: 'https://x', x5u: 'y', x5c: [] }],
   ]
   for (const [name, value] of accepted) {
-    t.strictSame(readJoseHeader(value, algorithms), { alg: 'ES256', kid: 'k1' }, name)
+    t.strictSame(readJoseHeader(value, algorithms, 'rfc9068'), { alg: 'ES256', kid: 'k1' }, name)
   }
-  t.equal(readJoseHeader({ ...header, kid: 'k'.repeat(256) }, algorithms)?.kid.length, 256)
+  t.equal(readJoseHeader({ ...header, kid: 'k'.repeat(256) }, algorithms, 'rfc9068')?.kid.length, 256)
   const refused: [string, unknown][] = [
     ['no object', 'ES256'],
     ['null', null],
@@ -174,7 +174,7 @@ t.test('JOSE header', async (t) => {
     ['RFC 7515 §4.1.11: crit', { ...header, crit: ['exp'] }],
     ['crit null', { ...header, crit: null }],
   ]
-  for (const [name, value] of refused) t.equal(readJoseHeader(value, algorithms), undefined, name)
+  for (const [name, value] of refused) t.equal(readJoseHeader(value, algorithms, 'rfc9068'), undefined, name)
 })
 
 t.test('Idempotency-Key', async (t) => {
