@@ -6,25 +6,15 @@ import { SqliteLedger } from '#src/ledger/sqlite/sqlite-ledger.js'
 import { replayKey } from '#src/replay/replay-store.js'
 import { checkRefusal, type Expected } from '../helpers/refusals.js'
 import { balances, ibans, startTestApi, type TestApi, transferBody } from '../helpers/test-api.js'
-import { TestIssuer } from '../helpers/test-issuer.js'
+import { malleate, TestIssuer } from '../helpers/test-issuer.js'
 
 const json = transferBody({ instructedAmount: { currency: 'EUR', amount: '0.01' } })
 const used: Expected = [401, 'token-already-used']
 const issuer = await TestIssuer.start()
 t.teardown(() => issuer.stop())
-const p256Order = 0xffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551n
 
 function post({ call }: Pick<TestApi, 'call'>, token: string) {
   return call('POST', '/transfers', { token, json })
-}
-
-/** The same signature in its other form: (r, n - s) verifies wherever (r, s) does. */
-function malleate(token: string): string {
-  const [header, payload, signature] = token.split('.') as [string, string, string]
-  const bytes = Buffer.from(signature, 'base64url')
-  const s = p256Order - BigInt(`0x${bytes.subarray(32).toString('hex')}`)
-  const other = Buffer.concat([bytes.subarray(0, 32), Buffer.from(s.toString(16).padStart(64, '0'), 'hex')])
-  return `${header}.${payload}.${other.toString('base64url')}`
 }
 
 t.test('a token spent before a restart is spent after it', async (t) => {

@@ -43,6 +43,17 @@ function signatureOf(input: string, { alg, privateKey }: SigningKey): Buffer {
   return sign('sha256', data, privateKey)
 }
 
+const p256Order = 0xffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551n
+
+/** An ES256 token with the same signature in its other form: (r, n - s) verifies wherever (r, s) does. */
+export function malleate(token: string): string {
+  const [header, payload, signature] = token.split('.') as [string, string, string]
+  const bytes = Buffer.from(signature, 'base64url')
+  const s = p256Order - BigInt(`0x${bytes.subarray(32).toString('hex')}`)
+  const other = Buffer.concat([bytes.subarray(0, 32), Buffer.from(s.toString(16).padStart(64, '0'), 'hex')])
+  return `${header}.${payload}.${other.toString('base64url')}`
+}
+
 /**
  * An issuer of access tokens for tests: real keys, real metadata and JWK Set over HTTP on a free port. Its answers can be
  * replaced by a handler, to misbehave. Not an authorization server: the example one has logins.
@@ -60,14 +71,20 @@ export class TestIssuer {
   published: unknown[] = Object.values(this.keys).map(({ jwk }) => jwk)
   /** Answers instead of the issuer when set; returns false to leave the request to it. */
   override: ((request: IncomingMessage, response: ServerResponse) => boolean) | undefined
+  readonly #path: string
   readonly #server = createServer((request, response) => this.#answer(request, response))
 
-  get url(): string {
-    return `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}`
+  private constructor(path: string) {
+    this.#path = path
   }
 
-  static async start(port = 0): Promise<TestIssuer> {
-    const issuer = new TestIssuer()
+  get url(): string {
+    return `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}${this.#path}`
+  }
+
+  /** The path is what the issuer's name has after the port, such as `/realms/bank`. */
+  static async start(port = 0, path = ''): Promise<TestIssuer> {
+    const issuer = new TestIssuer(path)
     await new Promise<void>((resolve) => issuer.#server.listen(port, '127.0.0.1', resolve))
     return issuer
   }
@@ -81,8 +98,8 @@ export class TestIssuer {
     this.requests.push(request.url as string)
     if (this.override?.(request, response) === true) return
     const body =
-      request.url === '/.well-known/openid-configuration'
-        ? { issuer: this.url, jwks_uri: `${this.url}/jwks` }
+      request.url === `${this.#path.replace(/\/$/, '')}/.well-known/openid-configuration`
+        ? { issuer: this.url, jwks_uri: new URL('/jwks', this.url).href }
         : request.url === '/jwks'
           ? { keys: this.published }
           : undefined
