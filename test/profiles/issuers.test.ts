@@ -1,10 +1,21 @@
 import { randomUUID } from 'node:crypto'
+import { readFileSync } from 'node:fs'
 import t, { type Test } from 'tap'
 import { parseChallenge } from '../helpers/challenges.js'
 import { ManualClock } from '../helpers/manual-clock.js'
 import { checkRefusal } from '../helpers/refusals.js'
 import { publicUrl, startTestApi, type TestApi, transferBody } from '../helpers/test-api.js'
 import { type Claims, malleate, signCompact, TestIssuer } from '../helpers/test-issuer.js'
+
+const recipes = readFileSync('docs/issuers.md', 'utf8')
+
+/** The environment that a section of docs/issuers.md gives, but for the issuer's name and what is a placeholder. */
+function settingsOf(section: string): Record<string, string> {
+  const [, lines = ''] = new RegExp(`\\n## ${section}\\n.*?\\n\`\`\`sh\\n(.*?)\`\`\``, 's').exec(recipes) ?? []
+  const settings = [...lines.matchAll(/^([A-Z_]+)=([^\s<]*)/gm)].map(([, name = '', value = '']) => [name, value])
+  const { ISSUER: _issuer, ...environment } = Object.fromEntries(settings) as Record<string, string>
+  return { STEP_UP_ACR_VALUES: '', STEP_UP_MAX_AGE: '', ...environment }
+}
 
 /**
  * Tokens of the shape that each issuer gives out, with every claim that it adds by itself, against the settings in
@@ -57,12 +68,7 @@ const keycloakAsks = { acr_values: 'urn:example:mfa', max_age: '300' }
 const issuers: Record<string, Issuer> = {
   'Auth0, its own profile': {
     path: '/',
-    environment: {
-      TOKEN_PROFILE: 'auth0',
-      STEP_UP_ACR_VALUES: pape,
-      STEP_UP_CLAIM: 'authentication_level=mfa',
-      STEP_UP_MAX_AGE: '',
-    },
+    environment: settingsOf('Auth0'),
     header: { alg: 'RS256', typ: 'JWT' },
     claims: (iss, aud, now) => ({
       iss,
@@ -80,7 +86,7 @@ const issuers: Record<string, Issuer> = {
   },
   'Auth0, its RFC 9068 profile': {
     path: '/',
-    environment: { STEP_UP_ACR_VALUES: pape, STEP_UP_CLAIM: 'authentication_level=mfa', STEP_UP_MAX_AGE: '' },
+    environment: { ...settingsOf('Auth0'), TOKEN_PROFILE: 'rfc9068' },
     header: { alg: 'RS256', typ: 'at+jwt' },
     claims: (iss, aud, now) => ({
       iss,
@@ -98,7 +104,7 @@ const issuers: Record<string, Issuer> = {
   },
   'Keycloak as it comes': {
     path: '/realms/bank',
-    environment: { TOKEN_PROFILE: 'auth0', STEP_UP_ACR_VALUES: 'urn:example:mfa' },
+    environment: settingsOf('Keycloak'),
     header: { alg: 'RS256', typ: 'JWT' },
     claims: keycloakClaims,
     stepUp: keycloakStepUp,
@@ -106,7 +112,7 @@ const issuers: Record<string, Issuer> = {
   },
   'Keycloak with at+jwt and a mapper for client_id': {
     path: '/realms/bank',
-    environment: { STEP_UP_ACR_VALUES: 'urn:example:mfa' },
+    environment: { ...settingsOf('Keycloak'), TOKEN_PROFILE: 'rfc9068' },
     header: { alg: 'RS256', typ: 'at+jwt' },
     claims: (...parameters) => ({ ...keycloakClaims(...parameters), client_id: 'bank-web' }),
     stepUp: keycloakStepUp,
@@ -114,7 +120,7 @@ const issuers: Record<string, Issuer> = {
   },
   'Okta, a custom authorization server': {
     path: '/oauth2/aus9o8wzkhckw9TLa0h7',
-    environment: { TOKEN_PROFILE: 'okta', SCOPE_CLAIMS: 'scp', STEP_UP_ACR_VALUES: 'urn:okta:loa:2fa:any' },
+    environment: settingsOf('Okta'),
     header: { alg: 'RS256' },
     claims: (iss, aud, now) => ({
       ver: 1,
@@ -138,14 +144,7 @@ const issuers: Record<string, Issuer> = {
   },
   'Microsoft Entra, v2': {
     path: '/aaaabbbb-0000-cccc-1111-dddd2222eeee/v2.0',
-    environment: {
-      AUDIENCE: entraApi,
-      TOKEN_PROFILE: 'auth0',
-      SCOPE_CLAIMS: 'scp',
-      ALGORITHMS: 'RS256',
-      SINGLE_USE_MAX_LIFETIME: '900',
-      STEP_UP_ACR_VALUES: '',
-    },
+    environment: { ...settingsOf('Microsoft Entra'), AUDIENCE: entraApi },
     header: { alg: 'RS256', typ: 'JWT' },
     claims: (iss, aud, now) => ({
       aud,
