@@ -28,9 +28,13 @@ export function isUserAuthenticationSufficient(
   const strong =
     anyLevel ||
     (typeof authentication.acr === 'string' && acrValues.includes(authentication.acr)) ||
-    (Array.isArray(authentication.amr) && authentication.amr.some((method) => amr.includes(method))) ||
+    (isStringArray(authentication.amr) && authentication.amr.some((method) => amr.includes(method))) ||
     (claim !== undefined && authentication.issuerClaim === claim.value)
   return strong && (maxAgeSeconds === undefined || isFresh(authentication.authTime, maxAgeSeconds, time))
+}
+
+function isStringArray(value: unknown): value is readonly string[] {
+  return Array.isArray(value) && value.every((member) => typeof member === 'string')
 }
 
 function isFresh(authTime: unknown, maxAgeSeconds: number, time: { nowMs: number; leewaySeconds: number }): boolean {

@@ -43,6 +43,7 @@ t.test('RFC 9470 §5: user authentication', async (t) => {
     ['amr is missing', amr, {}, false],
     ['amr as a string', amr, { amr: 'otp' }, false],
     ['amr with odd members', amr, { amr: [null, 1, { otp: true }] }, false],
+    ['RFC 8176 §1: amr with the right member among odd ones', amr, { amr: ['otp', null] }, false],
     ['own claim', claim, { issuerClaim: 'mfa' }, true],
     ['own claim differs', claim, { issuerClaim: 'pwd' }, false],
     ['own claim is missing', claim, {}, false],

@@ -37,7 +37,15 @@ t.test(
 t.test('9470-3-1 (RFC 9470 §3): scope without authentication is insufficient_user_authentication', async (t) => {
   const before = await balances(api)
   const odd: unknown[] = [undefined, null, '', 'urn:stepgate:acr:pwd', `${acrMfa} `, acrMfa.toUpperCase(), 0, true, {}]
-  for (const acr of [...odd, [acrMfa], [[acrMfa]], { value: acrMfa }, `${acrMfa} urn:stepgate:acr:pwd`]) {
+  // The last letter of the look-alike is Cyrillic.
+  for (const acr of [
+    ...odd,
+    acrMfa.replace('mfa', 'mf\u0430'),
+    [acrMfa],
+    [[acrMfa]],
+    { value: acrMfa },
+    `${acrMfa} urn:stepgate:acr:pwd`,
+  ]) {
     const answer = await post({ acr })
     checkRefusal(t, answer, tooWeak, `acr ${JSON.stringify(acr)}`)
     t.match(parametersOf(answer.challenge), {
@@ -127,6 +135,36 @@ t.test(
   },
 )
 
+t.test('RFC 9470 §4: whatever the refusal, a token with just what its challenge asks for is enough', async (t) => {
+  const spent = tokens.transfer()
+  t.equal((await call('POST', '/transfers', { token: spent, json: transferBody() })).status, 201)
+  const stale = { auth_time: clock.nowSeconds - 3600 }
+  const other = { authorization_details: [{ type: 'payment_initiation' }] }
+  const refused: [string, string][] = [
+    ['no scope', tokens.read()],
+    ['no scope, weak and stale', tokens.read({ acr: 'x', ...stale })],
+    ['no scope, for another payment', tokens.read(other)],
+    ['weak', tokens.transfer({ acr: 'x' })],
+    ['stale', tokens.transfer(stale)],
+    ['weak and stale', tokens.transfer({ acr: undefined, auth_time: undefined })],
+    ['spent', spent],
+    ['no jti', tokens.transfer({ jti: undefined })],
+    ['too long-lived, weak and stale', tokens.transfer({ exp: clock.nowSeconds + 9999, acr: 'x', ...stale })],
+    ['for another payment', tokens.transfer(other)],
+  ]
+  for (const [name, token] of refused) {
+    const answer = await call('POST', '/transfers', { token, json: transferBody() })
+    t.ok([401, 403].includes(answer.status), name)
+    const { scope, acr_values = '', max_age } = parametersOf(answer.challenge)
+    const { authorization_details } = answer.body
+    const granted = { scope, acr: acr_values.split(' ')[0], auth_time: clock.nowSeconds - Number(max_age) + 60 }
+    const next = tokens.sign(
+      tokens.claims({ ...granted, ...(authorization_details === undefined ? {} : { authorization_details }) }),
+    )
+    t.equal((await call('POST', '/transfers', { token: next, json: transferBody() })).status, 201, name)
+  }
+})
+
 t.test('a strong acr alone authorises nothing, and a weak one does not keep anybody from reading', async (t) => {
   const strongReader = tokens.read({ acr: acrMfa, amr: ['otp', 'mfa'] })
   checkRefusal(t, await call('POST', '/transfers', { token: strongReader, json: transferBody() }), stepUp)
@@ -159,6 +197,7 @@ t.test('ASVS-10.3.4 (OWASP ASVS 10.3.4): each way to show strong authentication 
         { amr: 'otp' },
         { amr: [] },
         { amr: [['otp']] },
+        { amr: ['otp', 1] },
         { amr: { 0: 'otp' } },
         { amr: [null] },
       ],
@@ -181,6 +220,25 @@ t.test('ASVS-10.3.4 (OWASP ASVS 10.3.4): each way to show strong authentication 
       ],
       [weak],
       { acr_values: 'a' },
+    ],
+    [
+      'a namespaced claim whose value has an equals sign',
+      { ...none, STEP_UP_CLAIM: 'https://bank.example/level=loa=3' },
+      [{ ...weak, 'https://bank.example/level': 'loa=3' }],
+      [weak, { 'https://bank.example/level': 'loa' }, { 'https://bank.example/level=loa': '3' }],
+      {},
+    ],
+    [
+      'age in addition to a claim',
+      { ...none, STEP_UP_CLAIM: 'level=mfa', STEP_UP_MAX_AGE: '60' },
+      [{ level: 'mfa' }],
+      [
+        { level: 'pwd' },
+        { level: 'mfa', auth_time: clock.nowSeconds - 66 },
+        { level: 'mfa', auth_time: clock.nowMs() },
+        { level: 'mfa', auth_time: String(clock.nowSeconds) },
+      ],
+      { max_age: '60' },
     ],
     ['age alone', { ...none, STEP_UP_MAX_AGE: '60' }, [{ acr: undefined }], [weak], { max_age: '60' }],
     ['age 0', { ...none, STEP_UP_MAX_AGE: '0' }, [{ auth_time: clock.nowSeconds + 1 }], [weak], { max_age: '0' }],
