@@ -101,7 +101,7 @@ export const problems = {
     title: 'Transaction not authorized',
     detail: 'The access token does not authorize this transaction',
     remedy:
-      'Send the user to the authorization server with the scope, acr_values and max_age of the challenge and, where the body has them, with its authorization_details, unchanged (RFC 9396). The token was not used up: it still makes the transaction that it is bound to.',
+      'Send the user to the authorization server with the scope, acr_values and max_age of the challenge and, where the body has them, with its authorization_details, unchanged (RFC 9396). The token was not used up.',
     error: 'insufficient_scope',
     challenge: 'step-up',
   },

@@ -7,8 +7,9 @@ import { createHash } from 'node:crypto'
 export type TokenProfileName = 'rfc9068' | 'auth0' | 'okta'
 
 interface TokenProfile {
-  /** What `typ` may be; the empty text stands for none. */
+  /** What `typ` is, in whatever case. */
   type: RegExp
+  typeRequired: boolean
   /** The claim that names the client. */
   clientClaim: 'client_id' | 'azp' | 'cid'
   /** Whether a token without `jti` is named by a digest instead. */
@@ -16,15 +17,15 @@ interface TokenProfile {
 }
 
 const profiles: Readonly<Record<TokenProfileName, TokenProfile>> = {
-  rfc9068: { type: /^(?:application\/)?at\+jwt$/i, clientClaim: 'client_id', namedByDigest: false },
-  auth0: { type: /^JWT$/i, clientClaim: 'azp', namedByDigest: true },
-  okta: { type: /^(?:JWT)?$/i, clientClaim: 'cid', namedByDigest: false },
+  rfc9068: { type: /^(?:application\/)?at\+jwt$/i, typeRequired: true, clientClaim: 'client_id', namedByDigest: false },
+  auth0: { type: /^JWT$/i, typeRequired: true, clientClaim: 'azp', namedByDigest: true },
+  okta: { type: /^JWT$/i, typeRequired: false, clientClaim: 'cid', namedByDigest: false },
 }
 
-/** Whether the JOSE header parameter `typ` is the profile's (RFC 9068 §4, RFC 8725 §3.11). It is compared without case. */
+/** Whether the JOSE header parameter `typ` is the profile's (RFC 9068 §4, RFC 8725 §3.11). */
 export function isTokenType(typ: unknown, profile: TokenProfileName): boolean {
-  const text = typ === undefined ? '' : typ
-  return typeof text === 'string' && profiles[profile].type.test(text)
+  const { type, typeRequired } = profiles[profile]
+  return typ === undefined ? !typeRequired : typeof typ === 'string' && type.test(typ)
 }
 
 /**

@@ -20,7 +20,7 @@ export interface Payment {
   creditorName: string | undefined
   /** ISO 4217. */
   currency: string
-  /** Decimal string, as the client wrote it. */
+  /** Decimal string, as the client wrote it, so that a receipt repeats the request. */
   amount: string
   amountMinorUnits: bigint
   remittanceInformation: string | undefined

@@ -1,4 +1,5 @@
 import type { OpeningAccount } from '../core/opening-accounts.js'
+import type { Payment } from '../core/transaction-binding.js'
 
 /** Who owns an account: a subject of an issuer. */
 export interface Owner {
@@ -15,16 +16,7 @@ export interface Account {
 }
 
 /** What the client asked for, parsed. */
-export interface TransferInstruction {
-  debtorIban: string
-  creditorIban: string
-  creditorName: string | undefined
-  currency: string
-  /** The amount as the client wrote it, so that a receipt repeats the request. */
-  amount: string
-  amountMinorUnits: bigint
-  remittanceInformation: string | undefined
-}
+export type TransferInstruction = Payment
 
 /** A booked transfer. */
 export interface Transfer extends Omit<TransferInstruction, 'amountMinorUnits'> {
