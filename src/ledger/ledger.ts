@@ -70,6 +70,9 @@ export type BookingOutcome =
   /** Another request with the idempotency key has been running for a while; nothing was consumed now. */
   | { kind: 'key-in-use' }
 
+/** What a shared secret is for. */
+export type SharedSecretName = 'dpop-nonce'
+
 /**
  * The bank's books: accounts, transfers as two postings that sum to zero, spent tokens and idempotency records. The truth
  * about single use, since a token is consumed in the transaction that books. Knows no HTTP and no scopes.
@@ -94,6 +97,8 @@ export interface Ledger {
   openAccounts(issuer: string, accounts: readonly OpeningAccount[]): Promise<number>
   /** Forgets spent tokens and idempotency records that are past their time, in one small batch. Returns how many. */
   prune(nowMs: number): Promise<number>
+  /** 256 random bits, made once for each ledger, that all who share it know. Throws `LedgerUnavailable`. */
+  sharedSecret(name: SharedSecretName): Promise<Uint8Array>
   /** Whether the ledger answers. */
   isReachable(): Promise<boolean>
   close(): Promise<void>

@@ -23,6 +23,7 @@ function replace(ledger: Ledger, changes: Partial<Ledger>): Ledger {
     book: (order) => ledger.book(order),
     openAccounts: (name, accounts) => ledger.openAccounts(name, accounts),
     prune: (nowMs) => ledger.prune(nowMs),
+    sharedSecret: (name) => ledger.sharedSecret(name),
     isReachable: () => ledger.isReachable(),
     close: () => ledger.close(),
     ...changes,

@@ -51,6 +51,14 @@ export function testLedgerContract(t: Test, open: (t: Test) => Promise<Ledger>):
     t.strictSame(await ledger.accountsOf({ issuer, subject: 'carol' }), [], 'all of them or none')
   })
 
+  t.test('a shared secret is 256 random bits, the same each time, and another in another ledger', async (t) => {
+    const [one, other] = [await open(t), await open(t)]
+    const secret = await one.sharedSecret('dpop-nonce')
+    t.equal(secret.length, 32)
+    t.same(await one.sharedSecret('dpop-nonce'), secret)
+    t.notSame(await other.sharedSecret('dpop-nonce'), secret)
+  })
+
   t.test('an owner sees its own accounts and transfers, by issuer and subject', async (t) => {
     const ledger = await openWithAccounts(t)
     const [account] = await ledger.accountsOf(bob)

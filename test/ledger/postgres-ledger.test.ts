@@ -1,6 +1,8 @@
 import { Client } from 'pg'
 import t, { type Test } from 'tap'
 import { LedgerUnavailable } from '#src/ledger/ledger.js'
+import { migrate } from '#src/ledger/postgres/migrate.js'
+import { migrations } from '#src/ledger/postgres/migrations.js'
 import { PostgresLedger } from '#src/ledger/postgres/postgres-ledger.js'
 import { pruneAll } from '#src/ledger/pruning.js'
 import { startPostgres } from '../helpers/postgres-server.js'
@@ -48,6 +50,19 @@ t.test('PostgreSQL', { skip: missingService('postgresql') }, async (t) => {
   }
 
   t.test('the ledger contract', async (t) => testLedgerContract(t, openLedger))
+
+  t.test('replicas share secrets', async (t) => {
+    const { one, other } = await openReplicas(t)
+    t.same(await one.sharedSecret('dpop-nonce'), await other.sharedSecret('dpop-nonce'))
+  })
+
+  t.test('a schema of the first version is brought up to date', async (t) => {
+    const url = await postgres.createDatabase()
+    const session = await openSession(t, url)
+    await migrate(session, migrations.slice(0, 1))
+    const ledger = await openLedger(t, url)
+    t.equal((await ledger.sharedSecret('dpop-nonce')).length, 32)
+  })
 
   t.test('two ledgers on one database are one', async (t) => {
     const { one, other } = await openReplicas(t)

@@ -10,6 +10,7 @@ import { systemClock } from '#src/core/clock.js'
 import { type Ledger, LedgerUnavailable } from '#src/ledger/ledger.js'
 import { startPruning } from '#src/ledger/pruning.js'
 import { expectDurable, openConnections, UnusableDataFolder } from '#src/ledger/sqlite/connection.js'
+import { migrations } from '#src/ledger/sqlite/migrations.js'
 import { SqliteLedger } from '#src/ledger/sqlite/sqlite-ledger.js'
 import { interceptTimers } from '../helpers/intercepted-timers.js'
 import { testLedgerContract } from './ledger-contract.js'
@@ -54,6 +55,17 @@ t.test('every commit is fsynced, and the file says whose it is', async (t) => {
     t.throws(() => reader.exec('delete from accounts'), { code: 'SQLITE_READONLY' }, 'another one only reads')
     for (const connection of [checkpointer, reader, writer]) connection.close()
   }
+})
+
+t.test('processes on one folder share secrets, also one that a first version wrote and still has open', async (t) => {
+  const folder = newFolder()
+  const old = new Database(join(folder, 'ledger.sqlite'))
+  old.exec(`${migrations[0]}; pragma application_id = 0x73746570; pragma user_version = 1`)
+  const replicas = [await openLedger(t, folder), await openLedger(t, folder)]
+  const [one, other] = await Promise.all(replicas.map((ledger) => ledger.sharedSecret('dpop-nonce')))
+  t.same(one, other)
+  old.exec("insert into spent_tokens values ('a', 'b', 1)")
+  old.close()
 })
 
 t.test('a folder that cannot be used is refused and not touched', async (t) => {

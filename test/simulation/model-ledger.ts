@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto'
 import { maxMinorUnits } from '#src/core/money.js'
 import type { OpeningAccount } from '#src/core/opening-accounts.js'
 import {
@@ -53,6 +54,7 @@ export class ModelLedger implements Ledger {
   readonly postings: Posting[] = []
   readonly accountsByIban = new Map<string, BookAccount>()
   protected readonly calls: RemoteCalls
+  readonly #secret = randomBytes(32)
   readonly #spent = new Map<string, number>()
   readonly #records = new Map<string, IdempotencyRecord>()
 
@@ -122,6 +124,10 @@ export class ModelLedger implements Ledger {
       })
     const older = entries.filter(({ number }) => number < before)
     return older.reverse().slice(0, limit)
+  }
+
+  async sharedSecret(): Promise<Uint8Array> {
+    return this.#secret
   }
 
   async isReachable(): Promise<boolean> {

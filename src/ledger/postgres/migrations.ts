@@ -187,4 +187,10 @@ export const migrations: readonly string[] = [
   end
   $$;
   `,
+  `
+  create table stepgate.shared_secrets (name text collate "C" primary key, secret bytea not null);
+  -- Two random UUIDs have 244 random bits.
+  insert into stepgate.shared_secrets
+  values ('dpop-nonce', sha256(uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid())));
+  `,
 ]

@@ -10,6 +10,7 @@ import {
   LedgerUnavailable,
   OutcomeUnknown,
   type Owner,
+  type SharedSecretName,
   type Transfer,
   type TransferOrder,
 } from '../ledger.js'
@@ -19,7 +20,15 @@ import { closeSoon, connectClient, openPool } from './connections.js'
 import { explainPreparing, explainReading, UnusableDatabase } from './faults.js'
 import { GroupBooking } from './group-booking.js'
 import { migrate } from './migrate.js'
-import { accountSql, accountsOfSql, entriesOfSql, openAccountsSql, pruneSql, transferSql } from './statements.js'
+import {
+  accountSql,
+  accountsOfSql,
+  entriesOfSql,
+  openAccountsSql,
+  pruneSql,
+  sharedSecretSql,
+  transferSql,
+} from './statements.js'
 
 export interface PostgresLedgerOptions {
   /** `postgres://` URL, with database; `sslmode=verify-full` for TLS. */
@@ -155,6 +164,11 @@ export class PostgresLedger implements Ledger {
       pruned += rowCount as number
     }
     return pruned
+  }
+
+  async sharedSecret(name: SharedSecretName): Promise<Uint8Array> {
+    const [row] = await this.#read<{ secret: Buffer }>('shared_secret', sharedSecretSql, [name])
+    return (row as NonNullable<typeof row>).secret
   }
 
   async isReachable(): Promise<boolean> {

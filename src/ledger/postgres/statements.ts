@@ -30,6 +30,8 @@ export const openAccountsSql = `
     as opening (id, subject, iban, name, currency, balance)
   on conflict (iban) do nothing`
 
+export const sharedSecretSql = 'select secret from stepgate.shared_secrets where name = $1'
+
 const pruneBatchSize = 500
 
 /** Forgets one batch of what is past its time. What another replica is forgetting is skipped, so that none waits for another. */

@@ -56,4 +56,8 @@ export const migrations: readonly string[] = [
   ) strict, without rowid;
   create index idempotency_records_by_time on idempotency_records (remember_until_ms);
   `,
+  `
+  create table shared_secrets (name text primary key, secret blob not null) strict, without rowid;
+  insert into shared_secrets values ('dpop-nonce', randomblob(32));
+  `,
 ]

@@ -8,6 +8,7 @@ import {
   type Ledger,
   LedgerUnavailable,
   type Owner,
+  type SharedSecretName,
   type Transfer,
   type TransferOrder,
 } from '../ledger.js'
@@ -115,6 +116,11 @@ export class SqliteLedger implements Ledger {
       )
       return forgetTokens.run(nowMs).changes + forgetRecords.run(nowMs).changes
     })
+  }
+
+  async sharedSecret(name: SharedSecretName): Promise<Uint8Array> {
+    const [row] = this.#all<{ secret: ArrayBuffer }>('select secret from shared_secrets where name = ?', name)
+    return new Uint8Array((row as NonNullable<typeof row>).secret)
   }
 
   async isReachable(): Promise<boolean> {
