@@ -19,6 +19,7 @@ import requestLog, { loggerOptions, logRequestEnd } from './plugins/request-log.
 import responseHeaders, { fixedHeaders } from './plugins/response-headers.js'
 import singleUse from './plugins/single-use.js'
 import { zodSchemaController } from './plugins/zod-validation.js'
+import { maxProofs, ProofReplayStore } from './replay/proof-replay-store.js'
 import type { ReplayStore } from './replay/replay-store.js'
 import { accountRoutes } from './routes/accounts.js'
 import { healthRoutes } from './routes/health.js'
@@ -32,6 +33,8 @@ export interface AppParts {
   keySource: KeySource
   ledger: Ledger
   replayStore: ReplayStore
+  /** For DPoP proofs; this process's memory when left out. */
+  proofReplayStore?: ReplayStore
 }
 
 const bodyLimitBytes = 16_384
@@ -44,7 +47,7 @@ const timeoutCheckIntervalMs = 2000
 /** Builds the resource server: the one place where parts meet, in the order in which a request passes them. Does not listen. */
 export async function buildApp(
   config: Config,
-  { clock, keySource, ledger, replayStore }: AppParts,
+  { clock, keySource, ledger, replayStore, proofReplayStore }: AppParts,
 ): Promise<FastifyInstance> {
   const publicUrl = config.PUBLIC_URL
   const leewaySeconds = config.CLOCK_LEEWAY
@@ -52,6 +55,7 @@ export async function buildApp(
   const problemOptions = {
     publicUrl,
     stepUp: { acrValues: config.STEP_UP_ACR_VALUES, maxAgeSeconds: config.STEP_UP_MAX_AGE },
+    dpop: config.DPOP,
   }
   const app = Fastify({
     logger: loggerOptions(config.LOG_LEVEL),
@@ -96,6 +100,15 @@ export async function buildApp(
     leewaySeconds,
     keySource,
     clock,
+    dpop:
+      config.DPOP === 'off'
+        ? undefined
+        : {
+            mode: config.DPOP,
+            publicUrl,
+            replayStore: proofReplayStore ?? new ProofReplayStore({ maxEntries: maxProofs, clock }),
+            nonceSecret: config.DPOP_NONCE === 'on' ? () => ledger.sharedSecret('dpop-nonce') : undefined,
+          },
   })
   await app.register(rateLimit, { requestsPerMinute: config.RATE_LIMIT })
   await app.register(accessPolicy, {
@@ -119,6 +132,7 @@ export async function buildApp(
     issuer: config.ISSUER,
     scopes: ['read:accounts', 'transfer:funds'],
     authorizationDetailsTypes: transactionBinding === 'off' ? [] : ['payment_initiation'],
+    dpop: config.DPOP,
   })
   await app.register(healthRoutes, {
     keysState: () => keySource.state,

@@ -98,7 +98,6 @@ const host = variable('a host name or IP address', (text) =>
   isIP(text) !== 0 || /^[a-z0-9.-]{1,253}$/i.test(text) ? text : undefined,
 )
 const later = z.never({ error: 'not available in this version' }).optional()
-const offUntilLater = z.literal('off', { error: 'not available in this version: expected "off"' }).default('off')
 
 const environmentSchema = z
   .object({
@@ -147,8 +146,8 @@ const environmentSchema = z
     DATA_DIR: z.string().default('./data'),
     ACCOUNTS_FILE: accountsFile.default([]),
     CORS_ORIGINS: listOf('exact origins such as https://bank.example.com ("*" is refused)', parseOrigin).default([]),
-    DPOP: offUntilLater,
-    DPOP_NONCE: offUntilLater,
+    DPOP: oneOf('off', 'accept', 'require').default('accept'),
+    DPOP_NONCE: oneOf('on', 'off').default('off'),
     TRANSACTION_BINDING: oneOf('off', 'accept', 'require').default('accept'),
     RATE_LIMIT: integer(0, 1_000_000).default(0),
     ADMIN_PORT: integer(1, 65_535).optional(),
@@ -206,6 +205,11 @@ function findWarnings(config: Config): string[] {
   if (config.SCOPE_CLAIMS.includes('permissions')) {
     warnings.push(
       'SCOPE_CLAIMS has permissions, where Auth0 lists what a user could do, not what the client was granted',
+    )
+  }
+  if (config.WORKERS > 1 && config.REDIS_URL === undefined && config.DPOP !== 'off') {
+    warnings.push(
+      'WORKERS without REDIS_URL: DPoP proofs are remembered per process, so each worker accepts a proof once',
     )
   }
   return warnings

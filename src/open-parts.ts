@@ -3,6 +3,7 @@ import type { Clock } from './core/clock.js'
 import type { Ledger } from './ledger/ledger.js'
 import { SqliteLedger } from './ledger/sqlite/sqlite-ledger.js'
 import { LruReplayStore } from './replay/lru-replay-store.js'
+import { maxProofs, ProofReplayStore } from './replay/proof-replay-store.js'
 import { ReplayRings } from './replay/replay-rings.js'
 import type { ReplayStore } from './replay/replay-store.js'
 
@@ -39,6 +40,8 @@ export async function openLedger(config: Config, report: Report, beforeServing =
 /** The rings in front of the ledger. */
 export interface Rings {
   replayStore: ReplayStore
+  /** For DPoP proofs: a store of their own in this process, beside the shared ring. */
+  proofReplayStore: ReplayStore
   /** How many used tokens this process remembers. */
   size: () => number
   close: () => void
@@ -47,8 +50,10 @@ export interface Rings {
 /** Opens the rings that the configuration names: this process's memory and, with `REDIS_URL`, the one that replicas share. */
 export async function openRings(config: Config, clock: Clock, report: Report): Promise<Rings> {
   const local = new LruReplayStore({ maxEntries: config.REPLAY_CACHE_SIZE, clock, whenFull: 'forget' })
+  const localProofs = new ProofReplayStore({ maxEntries: maxProofs, clock })
   const size = () => local.size
-  if (config.REDIS_URL === undefined) return { replayStore: local, size, close: () => undefined }
+  if (config.REDIS_URL === undefined)
+    return { replayStore: local, proofReplayStore: localProofs, size, close: () => undefined }
   const [{ openRedisClient }, { RedisReplayStore }] = await Promise.all([
     import('./replay/redis-client.js'),
     import('./replay/redis-replay-store.js'),
@@ -59,7 +64,12 @@ export async function openRings(config: Config, clock: Clock, report: Report): P
     clock,
     onChange: (fault) => {
       if (fault === undefined) report('info', 'Redis answers again')
-      else report('warn', 'Redis is out of reach: the ledger alone makes tokens single-use', fault)
+      else
+        report(
+          'warn',
+          'Redis is out of reach: the ledger alone makes tokens single-use, and DPoP proofs are remembered per process',
+          fault,
+        )
     },
     onWarning: (warning) => report('warn', `Redis: ${warning}`),
   })
@@ -68,5 +78,10 @@ export async function openRings(config: Config, clock: Clock, report: Report): P
     client.removeAllListeners('close')
     client.disconnect()
   }
-  return { replayStore: new ReplayRings({ local, shared }), size, close }
+  return {
+    replayStore: new ReplayRings({ local, shared }),
+    proofReplayStore: new ReplayRings({ local: localProofs, shared, localStandsIn: true }),
+    size,
+    close,
+  }
 }

@@ -34,7 +34,7 @@ export async function serve({
   let report: Report = (...parameters) => void untold.push(parameters)
   const ledger = await open.ledger(config, (...parameters) => report(...parameters))
   const rings = await open.rings(config, clock, (...parameters) => report(...parameters))
-  const { replayStore } = rings
+  const { replayStore, proofReplayStore } = rings
   let issuerDown = false
   const keySource = new JwksKeySource({
     issuer: config.ISSUER,
@@ -49,7 +49,7 @@ export async function serve({
       issuerDown = fails
     },
   })
-  const app = await buildApp(config, { clock, keySource, ledger, replayStore })
+  const app = await buildApp(config, { clock, keySource, ledger, replayStore, proofReplayStore })
   keySource.start()
   report = (level, message, fault) => app.log[level]({ err: fault }, message)
   for (const parameters of untold) report(...parameters)

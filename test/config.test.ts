@@ -35,7 +35,7 @@ t.test('the defaults', async (t) => {
     DATA_DIR: './data',
     ACCOUNTS_FILE: [],
     CORS_ORIGINS: [],
-    DPOP: 'off',
+    DPOP: 'accept',
     DPOP_NONCE: 'off',
     TRANSACTION_BINDING: 'accept',
     RATE_LIMIT: 0,
@@ -90,7 +90,8 @@ t.test('values', async (t) => {
     ['DATA_DIR', '/var/lib/stepgate', '/var/lib/stepgate'],
     ['CORS_ORIGINS', 'https://a.example http://localhost:5173', ['https://a.example', 'http://localhost:5173']],
     ['DPOP', 'off', 'off'],
-    ['DPOP_NONCE', 'off', 'off'],
+    ['DPOP', 'require', 'require'],
+    ['DPOP_NONCE', 'on', 'on'],
     ['TRANSACTION_BINDING', 'off', 'off'],
     ['TRANSACTION_BINDING', 'require', 'require'],
     ['RATE_LIMIT', '600', 600],
@@ -138,8 +139,8 @@ t.test('each bad value gives one line that names what was given and what is expe
     SINGLE_USE_MAX_LIFETIME: [...notANumber, '0', '86401'],
     REPLAY_CACHE_SIZE: [...notANumber, '0', '10000001'],
     CORS_ORIGINS: [...noOrigin, 'https://a.example *', ' '],
-    DPOP: ['accept', 'require', 'OFF'],
-    DPOP_NONCE: ['on'],
+    DPOP: ['on', 'OFF', 'accept require'],
+    DPOP_NONCE: ['ON', 'accept'],
     TRANSACTION_BINDING: ['on', 'Require'],
     RATE_LIMIT: [...notANumber, '1000001'],
     ADMIN_PORT: [...notANumber, '0', '65536', '3000'],
@@ -182,8 +183,6 @@ t.test('each bad value gives one line that names what was given and what is expe
 t.test('what this version does not have says so', async (t) => {
   const later = {
     JWKS_MAX_STALE: '1',
-    DPOP: 'accept',
-    DPOP_NONCE: 'on',
   }
   const faults = faultsOf({ ...required, ...later })
   t.strictSame(
@@ -290,5 +289,8 @@ t.test('warnings', async (t) => {
   t.strictSame(warningsOf({ STEP_UP_AMR: 'otp', STEP_UP_CLAIM: 'level=mfa', STEP_UP_ACR_VALUES: 'gold' }), [])
   t.match(warningsOf({ AUDIENCE: 'urn:bank' }), [/^AUDIENCE differs from PUBLIC_URL/])
   t.match(warningsOf({ SCOPE_CLAIMS: 'scope permissions' }), [/^SCOPE_CLAIMS has permissions/])
+  t.match(warningsOf({ WORKERS: '2' }), [/DPoP proofs are remembered per process/])
+  t.strictSame(warningsOf({ WORKERS: '2', DPOP: 'off' }), [])
+  t.strictSame(warningsOf({ WORKERS: '2', REDIS_URL: 'redis://cache' }), [])
   t.equal(warningsOf({ STEP_UP_AMR: 'otp', AUDIENCE: 'urn:bank', SCOPE_CLAIMS: 'permissions' }).length, 3)
 })

@@ -15,6 +15,7 @@ t.test('the package exports what other teams import', async (t) => {
     'LruReplayStore',
     'OutcomeUnknown',
     'PostgresLedger',
+    'ProofReplayStore',
     'RedisReplayStore',
     'Refusal',
     'ReplayRings',

@@ -1,3 +1,4 @@
+import { type Confirmation, readConfirmation } from './confirmation.js'
 import { readScopes, type ScopeClaim } from './scope.js'
 import { type AuthorizationDetail, readAuthorizationDetails } from './transaction-binding.js'
 
@@ -15,6 +16,8 @@ export interface AccessToken {
   authentication: { acr: unknown; amr: unknown; authTime: unknown; issuerClaim: unknown }
   /** `authorization_details` (RFC 9396): the transaction that the token is bound to, to be decided by `isPaymentAuthorized`. */
   authorizationDetails: readonly AuthorizationDetail[] | undefined
+  /** What the token is bound to; undefined for a bearer token. Whoever accepts the token has to see it proven. */
+  confirmation: Confirmation | undefined
 }
 
 /** What a token's claims are held against. */
@@ -33,8 +36,8 @@ const maxJwtIdLength = 256
 /**
  * Validates the claims of a JWT access token whose signature held (RFC 9068 §2.2 and §4): exact iss and aud, sub and
  * client_id as non-empty bounded strings, exp, iat and nbf as integers. `exp` refuses from the very second it names
- * (RFC 7519 §4.1.4), plus leeway. A token bound to a key or certificate (`cnf`, RFC 7800) is invalid here, since this
- * version checks no proof. Does not decide scopes or step-up, and lets a missing `jti` pass for the access policy to judge.
+ * (RFC 7519 §4.1.4), plus leeway. A `cnf` (RFC 7800) that is not known in full makes the token invalid. Does not see a binding proven,
+ * does not decide scopes or step-up, and lets a missing `jti` pass for the access policy to judge.
  */
 export function validateAccessToken(
   claims: Readonly<Record<string, unknown>>,
@@ -49,8 +52,10 @@ export function validateAccessToken(
   const issuedAtSeconds = read('iat')
   const notBeforeSeconds = read('nbf') ?? 0
   const scopes = readScopes(claims, expected.scopeClaims)
-  const isBound = Object.hasOwn(claims, 'authorization_details')
-  const authorizationDetails = isBound ? readAuthorizationDetails(claims['authorization_details']) : undefined
+  const hasDetails = Object.hasOwn(claims, 'authorization_details')
+  const authorizationDetails = hasDetails ? readAuthorizationDetails(claims['authorization_details']) : undefined
+  const isBound = Object.hasOwn(claims, 'cnf')
+  const confirmation = isBound ? readConfirmation(claims['cnf']) : undefined
   const latestStartMs = nowMs + expected.leewaySeconds * 1000
   if (
     read('iss') !== expected.issuer ||
@@ -65,8 +70,8 @@ export function validateAccessToken(
     issuedAtSeconds * 1000 > latestStartMs ||
     notBeforeSeconds * 1000 > latestStartMs ||
     scopes === undefined ||
-    (isBound && authorizationDetails === undefined) ||
-    Object.hasOwn(claims, 'cnf')
+    (hasDetails && authorizationDetails === undefined) ||
+    (isBound && confirmation === undefined)
   ) {
     return 'invalid'
   }
@@ -86,6 +91,7 @@ export function validateAccessToken(
       issuerClaim: expected.issuerClaim === undefined ? undefined : read(expected.issuerClaim),
     },
     authorizationDetails,
+    confirmation,
   }
 }
 

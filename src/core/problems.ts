@@ -14,6 +14,8 @@ export interface Problem {
    * `step-up` scope, acr_values and max_age.
    */
   challenge: 'none' | 'bare' | 'scope' | 'step-up'
+  /** Only DPoP helps, so the challenge has no Bearer line. */
+  dpopOnly?: true
   retryAfterSeconds?: number
 }
 
@@ -28,14 +30,15 @@ export const problems = {
     title: 'No access token',
     detail: 'This resource needs an access token in the Authorization header',
     remedy:
-      'Send the token as "Authorization: Bearer <token>". A token in the query, the body or a cookie is not read.',
+      'Send the token as "Authorization: Bearer <token>", or as "Authorization: DPoP <token>" with a proof if it is bound to a key. A token in the query, the body or a cookie is not read.',
     challenge: 'scope',
   },
   'invalid-request': {
     status: 400,
     title: 'Malformed credentials',
-    detail: 'The credentials must be one Authorization header of the form Bearer, space, token',
-    remedy: 'Send exactly one Authorization header and no access_token parameter in the query.',
+    detail: 'The credentials must be one Authorization header of the form scheme, space, token',
+    remedy:
+      'The scheme is Bearer or DPoP. Send exactly one Authorization header and no access_token parameter in the query.',
     error: 'invalid_request',
     challenge: 'bare',
   },
@@ -54,6 +57,53 @@ export const problems = {
     remedy: signInAgain,
     error: 'invalid_token',
     challenge: 'scope',
+  },
+  'token-binding-not-proven': {
+    status: 401,
+    title: 'Token binding not proven',
+    detail: 'The access token is bound to a key or certificate that the request does not prove',
+    remedy:
+      'Send a token that is bound to a key as "Authorization: DPoP <token>" with a proof, where the challenge names that scheme. A token that is bound to a certificate works only where its certificate is seen.',
+    error: 'invalid_token',
+    challenge: 'scope',
+  },
+  'dpop-required': {
+    status: 401,
+    title: 'DPoP required',
+    detail: 'This resource takes only access tokens that are bound to a key by DPoP',
+    remedy: 'Ask the authorization server for a token with a DPoP proof, and send it as "Authorization: DPoP <token>".',
+    error: 'invalid_token',
+    challenge: 'scope',
+    dpopOnly: true,
+  },
+  'dpop-key-mismatch': {
+    status: 401,
+    title: 'Not the key of the access token',
+    detail: 'The access token is not bound to the key of the DPoP proof',
+    remedy:
+      'Make the proof with the key that the token was issued for. Send a token that is bound to no key as Bearer.',
+    error: 'invalid_token',
+    challenge: 'scope',
+    dpopOnly: true,
+  },
+  'invalid-dpop-proof': {
+    status: 401,
+    title: 'Invalid DPoP proof',
+    detail: 'The DPoP proof is missing, invalid, too old or was used before',
+    remedy:
+      'Make a new proof for each request, in one DPoP header: typ dpop+jwt, an algorithm and the public key in the header; htm, htu without query, iat, ath and a new jti of at most 256 characters in the claims (RFC 9449). Check the clock: iat may be 60 seconds off.',
+    error: 'invalid_dpop_proof',
+    challenge: 'scope',
+    dpopOnly: true,
+  },
+  'use-dpop-nonce': {
+    status: 401,
+    title: 'DPoP nonce required',
+    detail: 'The DPoP proof must contain the nonce of the DPoP-Nonce header',
+    remedy: 'Repeat the request with a new proof that has the value of the DPoP-Nonce header as its nonce.',
+    error: 'use_dpop_nonce',
+    challenge: 'bare',
+    dpopOnly: true,
   },
   'insufficient-scope': {
     status: 403,
@@ -263,8 +313,9 @@ export const problems = {
   'replay-store-unavailable': {
     status: 503,
     title: 'Replay store unavailable',
-    detail: 'The store that makes tokens single-use is full or cannot be reached',
-    remedy: 'Repeat the request after Retry-After seconds, with the same token. It was not used up.',
+    detail: 'The store that detects replays is full or cannot be reached',
+    remedy:
+      'Repeat the request after Retry-After seconds, with the same token, which was not used up, and a new DPoP proof if it is bound to a key.',
     challenge: 'none',
     retryAfterSeconds: 5,
   },

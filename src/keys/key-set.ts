@@ -1,9 +1,8 @@
 import type buildGetJwks from 'get-jwks'
 import type { JoseHeader } from '../core/compact-jwt.js'
-import { importJwk } from './jwk-policy.js'
+import { importJwk, type Jwk } from '../core/jwk-policy.js'
 
 type GetJwks = ReturnType<typeof buildGetJwks>
-type Jwk = Readonly<Record<string, unknown>>
 
 /**
  * One loaded JWK Set (RFC 7517 §5). get-jwks picks the key, but reads the set from a `data:` URL made of the document that

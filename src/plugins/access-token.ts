@@ -1,15 +1,17 @@
+import { hash } from 'node:crypto'
 import fastifyJwt from '@fastify/jwt'
-import type { FastifyInstance, FastifyRequest } from 'fastify'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { LRUCache } from 'lru-cache'
 import type { AccessPolicy } from '../core/access-policy.js'
 import { type AccessToken, type TokenExpectations, validateAccessToken } from '../core/access-token.js'
-import { readBearerCredentials } from '../core/bearer.js'
 import type { Clock } from '../core/clock.js'
 import { isCanonicalCompactJwt, readJoseHeader } from '../core/compact-jwt.js'
+import { readCredentials, type TokenScheme } from '../core/credentials.js'
 import { Refusal } from '../core/refusal.js'
 import { type TokenProfileName, toStandardClaims } from '../core/token-profile.js'
 import type { KeySource } from '../keys/key-source.js'
+import { createDpopGuard, type DpopOptions } from './dpop-guard.js'
 import { chooseJwtDecorators } from './jwt-decorators.js'
 
 export interface AccessTokenOptions extends TokenExpectations {
@@ -19,12 +21,21 @@ export interface AccessTokenOptions extends TokenExpectations {
   profile?: TokenProfileName
   keySource: KeySource
   clock: Clock
+  /** Takes tokens that are bound to a key (RFC 9449). Left out: DPoP is no scheme of ours, and such tokens are refused. */
+  dpop?: DpopOptions | undefined
+  /**
+   * The certificate that the client authenticated with on its TLS connection, in DER, and undefined when it has none; the caller vouches
+   * for it. Left out: tokens that are bound to a certificate (RFC 8705 §3) are refused.
+   */
+  clientCertificate?: ((request: FastifyRequest) => Uint8Array | undefined) | undefined
 }
 
 declare module 'fastify' {
   interface FastifyRequest {
     /** The caller's access token, once verified; null on public routes. */
     accessToken: AccessToken | null
+    /** The scheme of the caller's credentials; null on public routes and for credentials that are not ours. */
+    tokenScheme: TokenScheme | null
     /** The token's text while it is being verified. */
     bearerToken: string | null
   }
@@ -41,19 +52,22 @@ const maxVerifiedTokens = 10_000
 const cacheKeyLength = 43
 
 /**
- * Authenticates callers of protected routes by bearer access token (RFC 6750, RFC 9068), before the body is read. A token not
+ * Authenticates callers of protected routes by access token (RFC 9068), as a bearer (RFC 6750) or with proof of the key or certificate
+ * that it is bound to (RFC 9449, RFC 8705), before the body is read. A token not
  * seen before goes through `request.jwtVerify` with the issuer's key
  * for its kid, then through `validateAccessToken`. Tokens verified before are found by their text, as long as they live
- * and the keys stay the same; those for single use are verified every time. Does not look at scopes. Throws `Refusal` for a
- * token that is missing or not valid, and `KeysUnavailable` when that cannot be known. One registration knows one issuer:
- * several issuers get a context each, beside each other, with routes of their own.
+ * and the keys stay the same; those for single use are verified every time, and so is every proof. Does not look at scopes. Throws
+ * `Refusal` for a token that is missing, not valid or not proven, and `KeysUnavailable` when that cannot be known. One registration
+ * knows one issuer: several issuers get a context each, beside each other, with routes of their own.
  */
 export default fp(
   async (app: FastifyInstance, options: AccessTokenOptions) => {
-    const { algorithms, profile = 'rfc9068', keySource, clock, leewaySeconds } = options
+    const { algorithms, profile = 'rfc9068', keySource, clock, leewaySeconds, dpop, clientCertificate } = options
+    const proveKey = dpop === undefined ? undefined : createDpopGuard(dpop, clock)
     const verifiedTokens = new LRUCache<string, VerifiedToken>({ max: maxVerifiedTokens })
 
     app.decorateRequest('accessToken', null)
+    app.decorateRequest('tokenScheme', null)
     app.decorateRequest('bearerToken', null)
     const jwtDecorators = chooseJwtDecorators(app)
     await app.register(fastifyJwt, {
@@ -70,13 +84,30 @@ export default fp(
       },
     })
 
-    app.addHook('onRequest', async (request) => {
+    app.addHook('onRequest', async (request, reply) => {
       const { access } = request.routeOptions.config
-      if (typeof access === 'object') request.accessToken = await authenticate(request, access)
+      if (typeof access !== 'object') return
+      const tokenText = readToken(request)
+      if (request.tokenScheme === 'Bearer' && dpop?.mode === 'require') throw new Refusal('dpop-required')
+      const accessToken = await authenticate(request, tokenText, access)
+      await expectProof(request, reply, { accessToken, tokenText })
+      request.accessToken = accessToken
     })
 
-    async function authenticate(request: FastifyRequest, { singleUse }: AccessPolicy): Promise<AccessToken> {
-      const text = readToken(request)
+    function readToken(request: FastifyRequest): string {
+      const tokenInQuery = Object.hasOwn(request.query as object, 'access_token')
+      const credentials = readCredentials(request.raw.rawHeaders, { tokenInQuery, dpop: dpop !== undefined })
+      if (credentials.kind === 'none') throw new Refusal('missing-token')
+      request.tokenScheme = credentials.scheme
+      if (credentials.kind === 'malformed') throw new Refusal('invalid-request')
+      return credentials.token
+    }
+
+    async function authenticate(
+      request: FastifyRequest,
+      text: string,
+      { singleUse }: AccessPolicy,
+    ): Promise<AccessToken> {
       if (singleUse === true) return verify(request, text)
       const known = findVerified(text)
       if (known !== undefined) return known
@@ -85,6 +116,22 @@ export default fp(
       const accessToken = await verify(request, text)
       if (keyEpoch !== undefined) verifiedTokens.set(text.slice(-cacheKeyLength), { text, accessToken, keyEpoch })
       return accessToken
+    }
+
+    /** What the token is bound to is asked on every request: whoever has its text may not be who it was issued to. */
+    async function expectProof(
+      request: FastifyRequest,
+      reply: FastifyReply,
+      { accessToken, tokenText }: { accessToken: AccessToken; tokenText: string },
+    ): Promise<void> {
+      const { certificateThumbprint, keyThumbprint } = accessToken.confirmation ?? {}
+      if (certificateThumbprint !== undefined) {
+        const certificate = clientCertificate?.(request)
+        if (certificate === undefined || hash('sha256', certificate, 'base64url') !== certificateThumbprint)
+          throw new Refusal('token-binding-not-proven')
+      }
+      if (request.tokenScheme === 'DPoP') await proveKey?.({ request, reply, accessToken, tokenText })
+      else if (keyThumbprint !== undefined) throw new Refusal('token-binding-not-proven')
     }
 
     async function findKey(header: unknown): Promise<string> {
@@ -115,14 +162,6 @@ export default fp(
   },
   { name: 'access-token', fastify: '5.x' },
 )
-
-function readToken(request: FastifyRequest): string {
-  const tokenInQuery = Object.hasOwn(request.query as object, 'access_token')
-  const credentials = readBearerCredentials(request.raw.rawHeaders, tokenInQuery)
-  if (credentials.kind === 'malformed') throw new Refusal('invalid-request')
-  if (credentials.kind === 'none') throw new Refusal('missing-token')
-  return credentials.token
-}
 
 /** Whatever the JWT packages find wrong with a token makes it invalid; everything else is not the token's fault. */
 function refuse(error: unknown): never {

@@ -70,7 +70,7 @@ export async function buildDocumentationApp(routes: readonly RouteOptions[]): Pr
             scheme: 'bearer',
             bearerFormat: 'JWT',
             description:
-              'A JWT access token (RFC 9068). The scopes that an operation needs stand in its security requirement.',
+              'A JWT access token (RFC 9068). The scopes that an operation needs stand in its security requirement. One that is bound to a key is sent with the scheme DPoP and a proof (RFC 9449).',
           },
         },
       },

@@ -1,5 +1,5 @@
 import type { RouteAccess } from '../core/access-policy.js'
-import { buildChallenge } from '../core/problem-challenge.js'
+import { buildChallenges, mainChallenge } from '../core/problem-challenge.js'
 import { buildProblemDocument, type ProblemDocument } from '../core/problem-document.js'
 import { findProblem, type Problem, type ProblemName } from '../core/problems.js'
 import { describePayment } from '../core/transaction-binding.js'
@@ -37,6 +37,7 @@ interface Refusal extends Problem {
 const exampleContext = {
   publicUrl: 'https://api.example.com',
   stepUp: { acrValues: ['urn:stepgate:acr:mfa'], maxAgeSeconds: 300 },
+  dpop: 'accept' as const,
 }
 const examplePayment = describePayment({
   debtorIban: 'DE89370400440532013000',
@@ -59,12 +60,18 @@ export function refusalsOf({ access, hasBody, url }: OperationPolicy): Refusal[]
       'missing-token',
       'invalid-token',
       'expired-token',
+      'token-binding-not-proven',
+      'dpop-required',
+      'dpop-key-mismatch',
+      'invalid-dpop-proof',
+      'use-dpop-nonce',
       'too-many-requests',
     )
     names.push(
       access.stepUp === true ? 'step-up-required' : 'insufficient-scope',
       'keys-unavailable',
       'ledger-unavailable',
+      'replay-store-unavailable',
     )
     if (access.stepUp === true) names.push('insufficient-user-authentication')
     if (access.transaction !== undefined) names.push('transaction-not-authorized')
@@ -103,13 +110,21 @@ function completeOperation(operation: Operation, policy: OperationPolicy): Opera
     const own = refusals.filter((refusal) => refusal.status === Number(status))
     return [status, own.length > 0 ? describeRefusals(own, policy) : describeSuccess(response, Number(status), policy)]
   })
-  const singleUse = access !== 'public' && access.singleUse === true
+  const own =
+    access === 'public' ? [] : access.singleUse === true ? [proofParameter, idempotencyKeyParameter] : [proofParameter]
   return {
     ...operation,
     security: access === 'public' ? [] : [{ accessToken: [access.scope] }],
-    ...(singleUse ? { parameters: [...(operation.parameters ?? []), idempotencyKeyParameter] } : {}),
+    ...(own.length > 0 ? { parameters: [...(operation.parameters ?? []), ...own] } : {}),
     responses: Object.fromEntries(responses),
   }
+}
+
+const proofParameter = {
+  name: 'DPoP',
+  in: 'header',
+  description: 'A proof of the key that the access token is bound to (RFC 9449), with "Authorization: DPoP <token>".',
+  schema: { type: 'string', maxLength: 8192 },
 }
 
 const idempotencyKeyParameter = {
@@ -139,9 +154,12 @@ function describeRefusals(refusals: readonly Refusal[], { access }: OperationPol
     ...(refusals.some(({ challenge }) => challenge !== 'none')
       ? {
           'WWW-Authenticate': stringHeader(
-            'The challenge: Bearer, with error, scope, acr_values, max_age and resource_metadata as far as they apply.',
+            'The challenge, one field line for each of Bearer and DPoP that applies, with error, scope, acr_values, max_age, algs and resource_metadata as far as they apply.',
           ),
         }
+      : {}),
+    ...(refusals.some(({ error }) => error === 'use_dpop_nonce')
+      ? { 'DPoP-Nonce': stringHeader('The nonce that the next DPoP proof must contain.') }
       : {}),
     ...(refusals.some(({ retryAfterSeconds }) => retryAfterSeconds !== undefined)
       ? { 'Retry-After': { description: 'Seconds to wait.', schema: { type: 'integer' } } }
@@ -168,7 +186,7 @@ function exampleOf(refusal: Refusal, access: RouteAccess): ProblemDocument {
   const document = buildProblemDocument(refusal.name, {
     publicUrl: exampleContext.publicUrl,
     requestId: exampleRequestId,
-    challenge: buildChallenge(refusal, access, exampleContext),
+    challenge: mainChallenge(buildChallenges(refusal, { access }, exampleContext)),
     fieldFaults: isInput
       ? [{ pointer: '/instructedAmount/amount', expected: 'a decimal string such as "123.50"' }]
       : undefined,

@@ -1,7 +1,7 @@
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { serializeChallenge } from '../core/challenge.js'
-import { buildChallenge, type ChallengeContext } from '../core/problem-challenge.js'
+import { buildChallenges, type ChallengeContext, mainChallenge } from '../core/problem-challenge.js'
 import { buildProblemDocument } from '../core/problem-document.js'
 import { findProblem, type ProblemName } from '../core/problems.js'
 import { Refusal } from '../core/refusal.js'
@@ -57,19 +57,20 @@ export interface Exchange {
 export function sendRefusal(refusal: Refusal, { request, reply, options }: Exchange): FastifyReply {
   const { problem: name, details } = refusal
   const problem = findProblem(name)
-  const challenge = buildChallenge(problem, request.routeOptions.config.access, options)
+  const { access } = request.routeOptions.config
+  const challenges = buildChallenges(problem, { access, scheme: request.tokenScheme }, options)
   reply.problem = name
   if (problem.status >= 500 && details.cause !== undefined) {
     request.log.error({ problem: name, err: details.cause }, 'request failed')
   }
-  if (challenge !== undefined) reply.header('www-authenticate', serializeChallenge(challenge))
+  if (challenges.length > 0) reply.header('www-authenticate', challenges.map(serializeChallenge))
   const retryAfterSeconds = details.retryAfterSeconds ?? problem.retryAfterSeconds
   if (retryAfterSeconds !== undefined) reply.header('retry-after', retryAfterSeconds)
   if (details.allow !== undefined) reply.header('allow', details.allow.join(', '))
   const document = buildProblemDocument(name, {
     publicUrl: options.publicUrl,
     requestId: details.occurrenceId ?? request.id,
-    challenge,
+    challenge: mainChallenge(challenges),
     fieldFaults: details.fieldFaults,
     authorizationDetails: details.authorizationDetails,
   })

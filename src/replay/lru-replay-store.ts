@@ -1,6 +1,6 @@
-import { hash } from 'node:crypto'
 import { LRUCache } from 'lru-cache'
 import type { Clock } from '../core/clock.js'
+import { digestOf } from './key-digest.js'
 import type { Claim, ReplayOutcome, ReplayStore } from './replay-store.js'
 
 export interface LruReplayStoreOptions {
@@ -84,13 +84,4 @@ export class LruReplayStore implements ReplayStore {
     this.#next = done ? undefined : value
     return digest
   }
-}
-
-/**
- * 96 bits of SHA-256, for a quarter of the key's memory. That two of a million tokens share them has a probability below
- * 10^-17, and the later one would be refused: no token passes twice. V8 copies a slice of up to 12 characters, while a longer
- * one would keep the whole digest alive.
- */
-function digestOf(key: string): string {
-  return hash('sha256', key, 'binary').slice(0, 12)
 }

@@ -5,6 +5,11 @@ export interface ReplayRingsOptions {
   local: ReplayStore
   /** The memory of all replicas. */
   shared: ReplayStore
+  /**
+   * Whether the local answer counts while the shared ring does not answer. Only for what need not be single-use among replicas at all
+   * costs, such as DPoP proofs, and with a local store that refuses when full.
+   */
+  localStandsIn?: boolean
 }
 
 /**
@@ -16,10 +21,12 @@ export interface ReplayRingsOptions {
 export class ReplayRings implements ReplayStore {
   readonly #local: ReplayStore
   readonly #shared: ReplayStore
+  readonly #localStandsIn: boolean
 
-  constructor({ local, shared }: ReplayRingsOptions) {
+  constructor({ local, shared, localStandsIn = false }: ReplayRingsOptions) {
     this.#local = local
     this.#shared = shared
+    this.#localStandsIn = localStandsIn
   }
 
   get retention(): ReplayStore['retention'] {
@@ -31,10 +38,11 @@ export class ReplayRings implements ReplayStore {
   }
 
   async consume(claim: Claim): Promise<ReplayOutcome> {
-    if ((await this.#local.consume(claim)) === 'replayed') return 'replayed'
+    const local = await this.#local.consume(claim)
+    if (local === 'replayed') return 'replayed'
     const outcome = await this.#shared.consume(claim)
     if (outcome === 'replayed') await this.#local.release(claim)
-    return outcome
+    return outcome === 'unreachable' && this.#localStandsIn ? local : outcome
   }
 
   /** From the outside in, so that whoever claims the key here next finds it free there. */

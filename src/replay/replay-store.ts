@@ -27,6 +27,8 @@ export interface Claim {
   id: string
   /** When the key may be forgotten: past every moment at which the token could still be accepted. */
   expiresAtMs: number
+  /** Whose it is, where a store limits how much each may take. */
+  holder?: string
 }
 
 export type ReplayOutcome =
@@ -36,6 +38,11 @@ export type ReplayOutcome =
   | 'full'
   /** No usable answer: the key may be claimed now or not, so it must not count as consumed where no ring stands behind. */
   | 'unreachable'
+
+/** The key of a DPoP proof: the thumbprint of its key, and its `jti`. No token has the same, since that of a token begins with a digit. */
+export function proofReplayKey(keyThumbprint: string, jwtId: string): string {
+  return `dpop:${keyThumbprint}:${jwtId}`
+}
 
 /** The key of a token: issuer and `jti`, joined by length so that ("a","bc") and ("ab","c") differ. Never the token's text. */
 export function replayKey(issuer: string, jwtId: string): string {

@@ -11,7 +11,8 @@ const unused = tokens.transfer()
 const json = 'Content-Type: application/json'
 const body = JSON.stringify(transferBody())
 const resourceMetadata = `resource_metadata="${publicUrl}/.well-known/oauth-protected-resource"`
-const noToken = `Bearer realm="stepgate", scope="read:accounts", ${resourceMetadata}`
+const offer = `DPoP algs="ES256 Ed25519 EdDSA PS256", ${resourceMetadata}`
+const noToken = `Bearer realm="stepgate", scope="read:accounts", ${resourceMetadata}, ${offer}`
 const malformed = `Bearer realm="stepgate", error="invalid_request", ${resourceMetadata}`
 
 function get(target: string, ...fields: string[]) {
@@ -37,8 +38,8 @@ t.test('credentials of another scheme, or of none, are no token: 401 without err
     `Bearers ${read}`,
     'Basic YWxpY2U6c2VjcmV0',
     `Basic ${read}`,
-    `DPoP ${read}`,
-    `dpop ${read}`,
+    `DPoPs ${read}`,
+    `DPoP-${read}`,
     `Token ${read}`,
     `JWT ${read}`,
     `MAC id="${read}"`,

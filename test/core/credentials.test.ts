@@ -1,20 +1,31 @@
 import fc from 'fast-check'
 import t from 'tap'
-import { readBearerCredentials } from '#src/core/bearer.js'
 import { isCanonicalCompactJwt, readJoseHeader } from '#src/core/compact-jwt.js'
+import { readCredentials } from '#src/core/credentials.js'
 import { readIdempotencyKey } from '#src/core/idempotency-key.js'
 import { readScopes, type ScopeClaim } from '#src/core/scope.js'
 
-t.test('bearer credentials', async (t) => {
-  const token = (text: string) => ({ kind: 'token', token: text })
+t.test('credentials', async (t) => {
+  const token = (text: string, scheme = 'Bearer') => ({ kind: 'token', scheme, token: text })
   const none = { kind: 'none' }
-  const malformed = { kind: 'malformed' }
+  const malformed = { kind: 'malformed', scheme: 'Bearer' }
+  const malformedDpop = { kind: 'malformed', scheme: 'DPoP' }
   const one = (value: string) => ['Authorization', value]
 
   const cases: [string, string[], object][] = [
     ['no header at all', [], none],
     ['another scheme', one('Basic abc'), none],
-    ['the DPoP scheme', one('DPoP abc'), none],
+    ['RFC 9449 §7.1: the DPoP scheme', one('DPoP abc'), token('abc', 'DPoP')],
+    ['the DPoP scheme in any case', one('dpop  aZ09-._~+/=='), token('aZ09-._~+/==', 'DPoP')],
+    ['a scheme that begins like DPoP', one('DPoPs abc'), none],
+    ['DPoP alone', one('DPoP'), malformedDpop],
+    ['DPoP and two tokens', one('DPoP abc def'), malformedDpop],
+    [
+      'RFC 9449 §7.2: both schemes, DPoP first',
+      ['Authorization', 'DPoP a', 'Authorization', 'Bearer b'],
+      malformedDpop,
+    ],
+    ['both schemes, Bearer first', ['Authorization', 'Bearer b', 'Authorization', 'DPoP a'], malformed],
     ['a bare token', one('abc.def.ghi'), none],
     ['an empty field', one(''), none],
     ['a scheme that begins like ours', one('BearerToken abc'), none],
@@ -44,12 +55,15 @@ t.test('bearer credentials', async (t) => {
     ['a field of ours after one that is not', ['Authorization', 'Basic abc', 'Authorization', 'Bearer abc'], malformed],
   ]
   for (const [name, rawHeaders, expected] of cases) {
-    t.strictSame(readBearerCredentials(rawHeaders, false), expected, name)
+    t.strictSame(readCredentials(rawHeaders, { tokenInQuery: false, dpop: true }), expected, name)
   }
 
-  t.strictSame(readBearerCredentials(one('Bearer abc'), true), malformed, 'RFC 6750 §2: two methods at once')
-  t.strictSame(readBearerCredentials([], true), none, 'OAuth 2.1 §5.1: a token in the query alone is not read')
-  t.strictSame(readBearerCredentials(one('Basic abc'), true), none, 'nor beside a scheme that is not ours')
+  const beside = { tokenInQuery: true, dpop: true }
+  t.strictSame(readCredentials(one('Bearer abc'), beside), malformed, 'RFC 6750 §2: two methods at once')
+  t.strictSame(readCredentials(one('DPoP abc'), beside), malformedDpop)
+  t.strictSame(readCredentials([], beside), none, 'OAuth 2.1 §5.1: a token in the query alone is not read')
+  t.strictSame(readCredentials(one('Basic abc'), beside), none, 'nor beside a scheme that is not ours')
+  t.strictSame(readCredentials(one('DPoP abc'), { tokenInQuery: true, dpop: false }), none, 'DPoP, while it is off')
 })
 
 t.test('scopes', async (t) => {

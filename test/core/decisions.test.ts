@@ -18,6 +18,7 @@ function makeToken(changes: Partial<AccessToken> = {}): AccessToken {
     scopes: new Set(['read:accounts', 'transfer:funds']),
     authentication: { acr: undefined, amr: undefined, authTime: undefined, issuerClaim: undefined },
     authorizationDetails: undefined,
+    confirmation: undefined,
     ...changes,
   }
 }

@@ -9,7 +9,7 @@ import { isLoopbackHost, isTrustworthyUrl } from '#src/core/trustworthy-url.js'
 const names = Object.keys(problems) as ProblemName[]
 
 t.test('the challenge header', async (t) => {
-  const bare = { realm: 'stepgate', resourceMetadata: 'https://api.example/rm' }
+  const bare: Challenge = { scheme: 'Bearer', realm: 'stepgate', resourceMetadata: 'https://api.example/rm' }
   const full: Challenge = {
     errorDescription: 'Multi-factor authentication is required for transfers',
     maxAgeSeconds: 300,
@@ -85,6 +85,7 @@ t.test('problem documents', async (t) => {
     t.match(document, { type: `https://api.example/problems/${name}`, instance: `urn:uuid:${requestId}` })
   }
   const challenge: Challenge = {
+    scheme: 'Bearer',
     realm: 'stepgate',
     error: 'insufficient_scope',
     scope: 'transfer:funds',

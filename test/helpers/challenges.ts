@@ -5,6 +5,11 @@ export interface ParsedChallenge {
   parameters: [name: string, value: string][]
 }
 
+/** Takes apart the field lines that fetch has joined, Bearer's before DPoP's. */
+export function splitChallenges(joined: string | null): string[] {
+  return joined === null ? [] : joined.split(/, (?=DPoP )/)
+}
+
 const parameterPattern = /^(?:, )?([!#$%&'*+.^_`|~0-9A-Za-z-]+)="((?:[\x20\x21\x23-\x5b\x5d-\x7e]|\\[\x20-\x7e])*)"/
 
 /**

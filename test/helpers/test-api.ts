@@ -15,6 +15,7 @@ import type { ReplayStore } from '#src/replay/replay-store.js'
 import { healthSchema } from '#src/routes/health.js'
 import { metadataSchema } from '#src/routes/metadata.js'
 import { accountListSchema, accountSchema, transactionListSchema, transferSchema } from '#src/routes/schemas.js'
+import { splitChallenges } from './challenges.js'
 import { ManualClock } from './manual-clock.js'
 import { type Claims, type SigningKey, signCompact, TestIssuer } from './test-issuer.js'
 
@@ -39,7 +40,9 @@ export interface Answer {
   status: number
   headers: Headers
   body: Record<string, unknown>
+  /** The first line of the challenge: Bearer's, unless only DPoP helps. */
   challenge: string | null
+  challenges: string[]
 }
 
 export interface CallOptions {
@@ -127,12 +130,8 @@ export async function readAnswer(method: string, path: string, response: Respons
   const body = type.includes('json') ? JSON.parse(text) : {}
   if (response.status >= 400 && method !== 'HEAD') problemDocumentSchema.parse(body)
   else if (response.status < 300 && method !== 'HEAD') schemaOf(method, path)?.parse(body)
-  return {
-    status: response.status,
-    headers: response.headers,
-    body,
-    challenge: response.headers.get('www-authenticate'),
-  }
+  const challenges = splitChallenges(response.headers.get('www-authenticate'))
+  return { status: response.status, headers: response.headers, body, challenge: challenges[0] ?? null, challenges }
 }
 
 function schemaOf(method: string, path: string) {

@@ -1,6 +1,6 @@
 import { createPublicKey, generateKeyPairSync, verify } from 'node:crypto'
 import t from 'tap'
-import { importJwk } from '#src/keys/jwk-policy.js'
+import { importJwk } from '#src/core/jwk-policy.js'
 import { KeySet } from '#src/keys/key-set.js'
 import { makeKey, signCompact } from '../helpers/test-issuer.js'
 
