@@ -63,7 +63,8 @@ export function sendRefusal(refusal: Refusal, { request, reply, options }: Excha
   if (problem.status >= 500 && details.cause !== undefined) {
     request.log.error({ problem: name, err: details.cause }, 'request failed')
   }
-  if (challenges.length > 0) reply.header('www-authenticate', challenges.map(serializeChallenge))
+  const [line, ...more] = challenges.map(serializeChallenge)
+  if (line !== undefined) reply.header('www-authenticate', more.length === 0 ? line : [line, ...more])
   const retryAfterSeconds = details.retryAfterSeconds ?? problem.retryAfterSeconds
   if (retryAfterSeconds !== undefined) reply.header('retry-after', retryAfterSeconds)
   if (details.allow !== undefined) reply.header('allow', details.allow.join(', '))

@@ -21,8 +21,8 @@ const shareOfRoom = 1 / 8
 
 /**
  * Used DPoP proofs in this process's memory: short-lived keys, of many holders. Refuses when full. What each holder may
- * take is a share of the room that is left, so one alone gets a ninth of the store, and any number of greedy ones leave room
- * for the next. For keys that live minutes: one is looked for in every span of ten seconds that is remembered.
+ * take is a share of the room that is left: one alone gets a ninth of the store, the next a ninth of the rest, so that none
+ * locks out another. For keys that live minutes: one is looked for in every span of ten seconds that is remembered.
  */
 export class ProofReplayStore implements ReplayStore {
   readonly retention = 'process'

@@ -6,8 +6,9 @@ export interface ReplayRingsOptions {
   /** The memory of all replicas. */
   shared: ReplayStore
   /**
-   * Whether the local answer counts while the shared ring does not answer. Only for what need not be single-use among replicas at all
-   * costs, such as DPoP proofs, and with a local store that refuses when full.
+   * Whether the local answer counts while the shared ring does not answer, and what the shared ring refused is remembered here as well.
+   * Only for what need not be single-use among replicas at all costs and is never given back, such as DPoP proofs; with a local
+   * store that refuses when full.
    */
   localStandsIn?: boolean
 }
@@ -41,8 +42,9 @@ export class ReplayRings implements ReplayStore {
     const local = await this.#local.consume(claim)
     if (local === 'replayed') return 'replayed'
     const outcome = await this.#shared.consume(claim)
+    if (this.#localStandsIn) return outcome === 'unreachable' ? local : outcome
     if (outcome === 'replayed') await this.#local.release(claim)
-    return outcome === 'unreachable' && this.#localStandsIn ? local : outcome
+    return outcome
   }
 
   /** From the outside in, so that whoever claims the key here next finds it free there. */

@@ -64,7 +64,11 @@ t.test(
     t.ok(responses['201']?.headers?.['Idempotency-Replayed'])
     t.ok(responses['503']?.headers?.['Retry-After'])
     t.notOk(responses['422']?.headers?.['WWW-Authenticate'])
-    t.match(parameters, [{ name: 'Idempotency-Key', in: 'header' }])
+    t.ok(responses['401']?.headers?.['DPoP-Nonce'])
+    t.strictSame(
+      parameters?.map(({ name }) => name),
+      ['DPoP', 'Idempotency-Key'],
+    )
   },
 )
 

@@ -29,7 +29,8 @@ function toldAboutRedis({ log }: ServerProcess): [level: number, text: string, f
   ])
 }
 
-const outOfReach = 'Redis is out of reach: the ledger alone makes tokens single-use'
+const outOfReach =
+  'Redis is out of reach: the ledger alone makes tokens single-use, and DPoP proofs are remembered per process'
 
 t.test('Redis', { skip: missingService('redis-server', 'openssl') }, async (t) => {
   /** Two replicas on one folder, which share a Redis as well. */

@@ -1,9 +1,9 @@
-import { execFileSync } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Redis } from 'ioredis'
 import type { Test } from 'tap'
+import { makeCertificate } from './certificate.js'
 import { ExternalServer, findLastingPort } from './external-server.js'
 
 export interface RedisOptions {
@@ -76,14 +76,4 @@ export async function startRedis(t: Test, options: RedisOptions = {}): Promise<R
   t.teardown(() => server.remove())
   await server.start()
   return server
-}
-
-/** Makes a certificate for 127.0.0.1 that signs itself, so that it is its own CA. */
-function makeCertificate(folder: string): { path: string; keyPath: string } {
-  const path = join(folder, 'certificate.pem')
-  const keyPath = join(folder, 'key.pem')
-  const key = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-keyout', keyPath]
-  const subject = ['-subj', '/CN=127.0.0.1', '-addext', 'subjectAltName=IP:127.0.0.1', '-days', '2']
-  execFileSync('openssl', ['req', '-x509', ...key, ...subject, '-out', path], { stdio: 'ignore' })
-  return { path, keyPath }
 }

@@ -57,6 +57,7 @@ export interface TestApiOptions {
   clock?: ManualClock
   ledger?: (ledger: SqliteLedger) => Ledger
   replayStore?: ReplayStore
+  proofReplayStore?: ReplayStore
 }
 
 /** The whole resource server on a free port, with a real issuer, a real ledger in a folder of its own and a clock to step. */
@@ -76,7 +77,14 @@ export async function startTestApi(t: Test, options: TestApiOptions = {}) {
     algorithms: config.ALGORITHMS,
     clock,
   })
-  const app = await buildApp(config, { clock, keySource, ledger, replayStore })
+  const { proofReplayStore } = options
+  const app = await buildApp(config, {
+    clock,
+    keySource,
+    ledger,
+    replayStore,
+    ...(proofReplayStore === undefined ? {} : { proofReplayStore }),
+  })
   await app.listen({ host: '127.0.0.1', port: 0 })
   t.teardown(async () => {
     app.server.closeAllConnections()

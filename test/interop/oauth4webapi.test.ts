@@ -1,5 +1,9 @@
 import {
   customFetch,
+  type DPoPHandle,
+  DPoP as dpopHandle,
+  generateKeyPair,
+  isDPoPNonceError,
   processResourceDiscoveryResponse,
   protectedResourceRequest,
   resourceDiscoveryRequest,
@@ -34,7 +38,7 @@ function transfer(token: string): Promise<Response> {
   return protectedResourceRequest(token, 'POST', new URL(`${publicUrl}/transfers`), headers, body, toTestServer)
 }
 
-/** What the client makes of a refusal: the one challenge, parsed, next to the body. */
+/** What the client makes of a refusal: the challenges, parsed, next to the body. */
 async function challengeOf(request: Promise<Response>) {
   const error = await request.then(
     () => undefined,
@@ -48,8 +52,8 @@ async function challengeOf(request: Promise<Response>) {
 async function check(t: Test, request: Promise<Response>, status: number, expected: Record<string, string>) {
   const refusal = await challengeOf(request)
   t.equal(refusal.status, status)
-  t.equal(refusal.challenges.length, 1, 'one challenge')
-  const [challenge] = refusal.challenges
+  const [challenge, offer] = refusal.challenges
+  t.strictSame(offer?.scheme, status === 401 ? 'dpop' : undefined, 'a 401 offers DPoP as well')
   t.equal(challenge?.scheme, 'bearer')
   t.equal(challenge?.token68, undefined)
   const { realm, ...parameters } = challenge?.parameters ?? {}
@@ -138,4 +142,26 @@ t.test('the whole step-up, as a client sees it: refused, asked, granted, spent',
   const again = await challengeOf(transfer(granted))
   t.equal(again.challenges[0]?.parameters['error'], 'invalid_token')
   t.equal(again.challenges[0]?.parameters.scope, scope, 'and it may ask again with the same parameters')
+})
+
+t.test('RFC 9449 §9: the DPoP nonce loop of oauth4webapi, with each algorithm it has', async (t) => {
+  const strict = await startTestApi(t, { issuer, clock, environment: { DPOP: 'require', DPOP_NONCE: 'on' } })
+  const toStrictServer = {
+    [customFetch]: (address: string, { method, headers }: Sent) =>
+      fetch(address.replace(publicUrl, strict.url), { method, headers }),
+  }
+  const readWith = (token: string, DPoP: DPoPHandle) =>
+    protectedResourceRequest(token, 'GET', new URL(`${publicUrl}/accounts?`), undefined, null, {
+      ...toStrictServer,
+      DPoP,
+    })
+  for (const alg of ['ES256', 'Ed25519', 'PS256']) {
+    const handle = dpopHandle({}, await generateKeyPair(alg))
+    const bound = tokens.read({ cnf: { jkt: await handle.calculateThumbprint() } })
+    const error = await readWith(bound, handle).catch((reason: unknown) => reason)
+    t.ok(isDPoPNonceError(error), `${alg}: the client knows what is wanted`)
+    for (const use of ['the nonce it was given', 'the same for the next request']) {
+      t.equal((await readWith(bound, handle)).status, 200, `${alg}: ${use}`)
+    }
+  }
 })

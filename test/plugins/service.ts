@@ -1,6 +1,7 @@
 import { createPublicKey, randomUUID } from 'node:crypto'
-import Fastify, { type FastifyRequest } from 'fastify'
+import Fastify, { type FastifyInstance, type FastifyRequest } from 'fastify'
 import {
+  type AccessTokenOptions,
   accessPolicy,
   accessToken,
   idempotency,
@@ -43,18 +44,32 @@ interface AppOptions {
   lastRing?: ReplayStore
   /** Sees every request before its token is read. */
   observe?: (request: FastifyRequest) => void
+  /** The server, instead of one without TLS. */
+  app?: FastifyInstance
+  /** What this team adds to how tokens are taken. */
+  tokens?: Pick<AccessTokenOptions, 'clientCertificate' | 'dpop'>
 }
 
 /** A service of another team: two routes, no ledger, so that the replay store is the last ring. */
 export async function buildService(
   t: Test,
-  { maxEntries = 100, clock = new ManualClock(1_700_000_000_000), lastRing, observe }: AppOptions = {},
+  {
+    maxEntries = 100,
+    clock = new ManualClock(1_700_000_000_000),
+    lastRing,
+    observe,
+    app = Fastify(),
+    tokens,
+  }: AppOptions = {},
 ) {
   const keySource = new OneKey()
   const replayStore = new LruReplayStore({ maxEntries, clock, whenFull: 'refuse' })
-  const app = Fastify()
   t.teardown(() => app.close())
-  await app.register(problem, { publicUrl, stepUp: { acrValues: ['mfa'], maxAgeSeconds: 60 } })
+  await app.register(problem, {
+    publicUrl,
+    stepUp: { acrValues: ['mfa'], maxAgeSeconds: 60 },
+    dpop: tokens?.dpop?.mode ?? 'off',
+  })
   if (observe !== undefined) app.addHook('onRequest', async (request) => observe(request))
   await app.register(accessToken, {
     issuer,
@@ -65,6 +80,7 @@ export async function buildService(
     leewaySeconds: 5,
     keySource,
     clock,
+    ...tokens,
   })
   await app.register(accessPolicy, {
     userAuthentication: noStepUp,

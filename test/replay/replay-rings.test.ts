@@ -92,3 +92,24 @@ t.test('the rings are worth what the shared one is, and are reachable when both 
   shared.isReachable = false
   t.equal(rings.isReachable, false)
 })
+
+t.test('where the local ring stands in, its answer counts while the shared one is out of reach', async (t) => {
+  const { local, shared } = setUp(1, 'refuse')
+  const rings = new ReplayRings({ local, shared, localStandsIn: true })
+  shared.outcome = 'unreachable'
+  t.equal(await rings.consume(claim('a')), 'consumed')
+  t.equal(await rings.consume(claim('a')), 'replayed')
+  t.equal(await rings.consume(claim('b')), 'full', 'full here and nobody beside')
+  shared.outcome = 'consumed'
+  t.equal(await rings.consume(claim('b')), 'consumed', 'full here, and the shared ring decides')
+  t.strictSame(shared.asked, ['consume a', 'consume b', 'consume b'])
+})
+
+t.test('a local ring that stands in remembers what the shared one refused', async (t) => {
+  const { local, shared } = setUp()
+  const rings = new ReplayRings({ local, shared, localStandsIn: true })
+  for (const outcome of ['replayed', 'unreachable'] as const) {
+    shared.outcome = outcome
+    t.equal(await rings.consume(claim('a')), 'replayed')
+  }
+})

@@ -29,6 +29,7 @@ t.test('9728-3.2-1 (RFC 9728 §3.2): the metadata is JSON with exactly what this
     scopes_supported: ['read:accounts', 'transfer:funds'],
     bearer_methods_supported: ['header'],
     authorization_details_types_supported: ['payment_initiation'],
+    dpop_signing_alg_values_supported: ['ES256', 'Ed25519', 'EdDSA', 'PS256'],
   })
 })
 
