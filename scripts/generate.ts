@@ -55,7 +55,8 @@ function describeProblems(): string {
     const remedy = problem.remedy.replaceAll('<', '\\<')
     const error = 'error' in problem ? `, \`error="${problem.error}"\`` : ''
     const retry = 'retryAfterSeconds' in problem ? `, \`Retry-After: ${problem.retryAfterSeconds}\`` : ''
-    const challenge = problem.challenge === 'none' ? '' : `, ${challenges[problem.challenge]}`
+    const line = 'dpopOnly' in problem ? ' on the DPoP line alone' : ''
+    const challenge = problem.challenge === 'none' ? '' : `, ${challenges[problem.challenge]}${line}`
     return `## ${name}\n\n**${status} ${title}**${error}${challenge}${retry}\n\n${detail}.\n\n*What to do:* ${remedy}\n`
   })
   return `${heading}\n${sections.join('\n')}`

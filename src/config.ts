@@ -212,5 +212,8 @@ function findWarnings(config: Config): string[] {
       'WORKERS without REDIS_URL: DPoP proofs are remembered per process, so each worker accepts a proof once',
     )
   }
+  if (config.DPOP === 'off' && config.DPOP_NONCE === 'on') {
+    warnings.push('DPOP_NONCE does nothing while DPOP is off')
+  }
   return warnings
 }

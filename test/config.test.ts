@@ -291,6 +291,7 @@ t.test('warnings', async (t) => {
   t.match(warningsOf({ SCOPE_CLAIMS: 'scope permissions' }), [/^SCOPE_CLAIMS has permissions/])
   t.match(warningsOf({ WORKERS: '2' }), [/DPoP proofs are remembered per process/])
   t.strictSame(warningsOf({ WORKERS: '2', DPOP: 'off' }), [])
+  t.match(warningsOf({ DPOP: 'off', DPOP_NONCE: 'on' }), [/^DPOP_NONCE does nothing/])
   t.strictSame(warningsOf({ WORKERS: '2', REDIS_URL: 'redis://cache' }), [])
   t.equal(warningsOf({ STEP_UP_AMR: 'otp', AUDIENCE: 'urn:bank', SCOPE_CLAIMS: 'permissions' }).length, 3)
 })
