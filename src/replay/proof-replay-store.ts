@@ -9,11 +9,12 @@ export interface ProofReplayStoreOptions {
 
 /** Keys that expire within the same span are forgotten together. */
 interface Generation {
-  digestsByHolder: Map<string, Set<string>>
-  size: number
+  digests: Set<string>
+  /** How many of them each holder has. */
+  heldBy: Map<string, number>
 }
 
-/** How many proofs a process remembers, in some 50 MB at most: of over 3000 requests a second, as one is kept for up to 151 s. */
+/** How many proofs a process remembers, in 30 to 90 MB: of over 3000 requests a second, as one is kept for up to 151 s. */
 export const maxProofs = 500_000
 const generationMs = 10_000
 /** A holder has room as long as it holds less than this part of what is left for everyone. */
@@ -45,10 +46,9 @@ export class ProofReplayStore implements ReplayStore {
     this.#forgetExpired()
     const digest = digestOf(key)
     let held = 0
-    for (const { digestsByHolder } of this.#generations.values()) {
-      const digests = digestsByHolder.get(holder)
-      if (digests?.has(digest)) return 'replayed'
-      held += digests?.size ?? 0
+    for (const { digests, heldBy } of this.#generations.values()) {
+      if (digests.has(digest)) return 'replayed'
+      held += heldBy.get(holder) ?? 0
     }
     if (held >= (this.#options.maxEntries - this.#size) * shareOfRoom) return 'full'
     this.#remember(digest, holder, Math.floor(expiresAtMs / generationMs))
@@ -57,27 +57,25 @@ export class ProofReplayStore implements ReplayStore {
 
   async release({ key, expiresAtMs, holder = '' }: Claim): Promise<void> {
     const generation = this.#generations.get(Math.floor(expiresAtMs / generationMs))
-    if (generation?.digestsByHolder.get(holder)?.delete(digestOf(key)) !== true) return
-    generation.size -= 1
+    if (generation?.digests.delete(digestOf(key)) !== true) return
+    generation.heldBy.set(holder, (generation.heldBy.get(holder) as number) - 1)
     this.#size -= 1
   }
 
   #remember(digest: string, holder: string, number: number): void {
-    const generation = this.#generations.get(number) ?? { digestsByHolder: new Map(), size: 0 }
-    const digests = generation.digestsByHolder.get(holder) ?? new Set()
+    const generation = this.#generations.get(number) ?? { digests: new Set(), heldBy: new Map() }
     this.#generations.set(number, generation)
-    generation.digestsByHolder.set(holder, digests)
-    digests.add(digest)
-    generation.size += 1
+    generation.digests.add(digest)
+    generation.heldBy.set(holder, (generation.heldBy.get(holder) ?? 0) + 1)
     this.#size += 1
   }
 
   #forgetExpired(): void {
     const current = Math.floor(this.#options.clock.nowMs() / generationMs)
-    for (const [number, { size }] of this.#generations) {
+    for (const [number, { digests }] of this.#generations) {
       if (number >= current) continue
       this.#generations.delete(number)
-      this.#size -= size
+      this.#size -= digests.size
     }
   }
 }

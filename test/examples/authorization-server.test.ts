@@ -12,7 +12,8 @@ import type { SecondFactor } from '../../examples/authorization-server/second-fa
 import { startAuthorizationServer } from '../../examples/authorization-server/server.js'
 import { codeAlreadyUsed } from '../../examples/authorization-server/totp.js'
 import { HeadlessBrowser, type Page, type Visit } from '../../examples/demo/headless-browser.js'
-import { findFreePort } from '../helpers/server-process.js'
+import { bankEnvironment, findFreePort, startServer, untilReady } from '../helpers/server-process.js'
+import { transferBody } from '../helpers/test-api.js'
 
 const resource = 'http://127.0.0.1:3999'
 const callback = 'http://127.0.0.1:9/callback'
@@ -497,7 +498,7 @@ t.test('the token endpoint takes no details that the user has not seen', async (
   })
 })
 
-t.test('RFC 9449: a DPoP proof binds the token to its key', async (t) => {
+t.test('RFC 9449: a DPoP proof binds the token to its key, with which it moves money, once', async (t) => {
   const world = await start(t)
   await openSession(world)
   const request = await ask(world, { scope: 'openid transfer:funds' })
@@ -510,6 +511,27 @@ t.test('RFC 9449: a DPoP proof binds the token to its key', async (t) => {
   t.equal(tokens.token_type, 'dpop')
   const { payload } = await verify(world, tokens.access_token)
   t.match(payload, { cnf: { jkt: await DPoP.calculateThumbprint() }, authentication_level: 'mfa' })
+
+  const changes = { AUDIENCE: resource, DPOP: 'require', DPOP_NONCE: 'on' }
+  const api = await startServer(t, await bankEnvironment(t, world.issuer, changes))
+  await untilReady(api)
+  const transfer = (DPoP: client.DPoPHandle) => {
+    const headers = new Headers({ 'content-type': 'application/json' })
+    const body = JSON.stringify(transferBody())
+    const address = new URL(`${api.url}/transfers`)
+    return client.fetchProtectedResource(world.config, tokens.access_token, address, 'POST', body, headers, { DPoP })
+  }
+  const errorOf = async (sent: Promise<Response>) => {
+    const { cause } = await sent.then(
+      () => ({ cause: [] }),
+      (error: client.WWWAuthenticateChallengeError) => error,
+    )
+    return cause.map(({ scheme, parameters }) => [scheme, parameters.error])
+  }
+  const thief = client.getDPoPHandle(world.config, await client.randomDPoPKeyPair('ES256'))
+  t.strictSame(await errorOf(transfer(thief)), [['dpop', 'invalid_token']])
+  t.equal((await transfer(DPoP)).status, 201, 'the client has repeated the request with the nonce')
+  t.strictSame(await errorOf(transfer(DPoP)), [['dpop', 'invalid_token']])
 })
 
 t.test('cancelling a page tells the client', async (t) => {
