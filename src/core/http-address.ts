@@ -20,3 +20,8 @@ export function normalizeAddress(text: string): string | undefined {
   const { origin, pathname } = new URL(unescaped)
   return origin + pathname
 }
+
+/** The path of a request target in origin or absolute form (RFC 9112 §3.2), as it stands there; what host that names is nobody's matter. */
+export function pathOf(target: string): string {
+  return target.replace(/^https?:\/\/[^/?#]*/i, '').replace(/[?#].*/, '')
+}

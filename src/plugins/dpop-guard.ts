@@ -6,6 +6,7 @@ import type { Clock } from '../core/clock.js'
 import { readFields } from '../core/credentials.js'
 import { DpopNonces } from '../core/dpop-nonces.js'
 import { checkDpopProof, type DpopProof, proofLifetimeSeconds } from '../core/dpop-proof.js'
+import { pathOf } from '../core/http-address.js'
 import { importPublicKey, type Jwk, thumbprintOf } from '../core/jwk-policy.js'
 import { Refusal } from '../core/refusal.js'
 import { proofReplayKey, type ReplayStore } from '../replay/replay-store.js'
@@ -53,7 +54,7 @@ export function createDpopGuard({ publicUrl, replayStore, nonceSecret }: Omit<Dp
     if (keyThumbprint === undefined) throw new Refusal('dpop-key-mismatch')
     const proof = checkDpopProof(readFields(request.raw.rawHeaders, 'dpop'), {
       method: request.method,
-      address: publicUrl + request.url.replace(/[?#].*/, ''),
+      address: publicUrl + pathOf(request.url),
       accessToken: tokenText,
       nowMs: clock.nowMs(),
       importKey,

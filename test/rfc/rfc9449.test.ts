@@ -259,6 +259,15 @@ t.test('RFC 9449 §4.3 (9): what the caller says of itself in Host and forwardin
   t.equal((await get('http://evil.example/accounts')).status, 401)
 })
 
+t.test('RFC 9112 §3.2.2: a target in absolute form means its path, also for a proof', async (t) => {
+  const get = (htu: string) => {
+    const fields = [`Authorization: DPoP ${token}`, `DPoP: ${client.prove(toAccounts, { htu })}`]
+    return exchangeOne(port, rawRequest('GET', 'http://evil.example/accounts?', fields))
+  }
+  t.equal((await get(`${publicUrl}/accounts`)).status, 200)
+  t.equal((await get('http://evil.example/accounts')).status, 401)
+})
+
 t.test('RFC 9449 §4.3 (11): iat lies within 60 seconds, either way', async (t) => {
   const now = clock.nowSeconds
   for (const iat of [now - 60, now + 60, now - 0.5]) t.equal((await withClaims({ iat })).status, 200, String(iat - now))
