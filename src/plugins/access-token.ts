@@ -130,7 +130,8 @@ export default fp(
         if (certificate === undefined || hash('sha256', certificate, 'base64url') !== certificateThumbprint)
           throw new Refusal('token-binding-not-proven')
       }
-      if (request.tokenScheme === 'DPoP') await proveKey?.({ request, reply, accessToken, tokenText })
+      if (request.tokenScheme === 'DPoP' && proveKey !== undefined)
+        await proveKey({ request, reply, accessToken, tokenText })
       else if (keyThumbprint !== undefined) throw new Refusal('token-binding-not-proven')
     }
 

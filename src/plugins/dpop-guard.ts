@@ -29,7 +29,7 @@ export interface DpopOptions {
 }
 
 /** A request, where its answer goes, and its access token: verified, but not yet known to be the caller's. */
-export interface ProvenRequest {
+export interface RequestToProve {
   request: FastifyRequest
   reply: FastifyReply
   accessToken: AccessToken
@@ -49,7 +49,7 @@ export function createDpopGuard({ publicUrl, replayStore, nonceSecret }: Omit<Dp
   const keys = new LRUCache<string, KeyObject>({ max: maxKeys })
   let nonces: Promise<DpopNonces> | undefined
 
-  return async ({ request, reply, accessToken, tokenText }: ProvenRequest): Promise<void> => {
+  return async ({ request, reply, accessToken, tokenText }: RequestToProve): Promise<void> => {
     const keyThumbprint = accessToken.confirmation?.keyThumbprint
     if (keyThumbprint === undefined) throw new Refusal('dpop-key-mismatch')
     const proof = checkDpopProof(readFields(request.raw.rawHeaders, 'dpop'), {

@@ -18,11 +18,11 @@ interface Generation {
 export const maxProofs = 500_000
 const generationMs = 10_000
 /** A holder has room as long as it holds less than this part of what is left for everyone. */
-const shareOfRoom = 1 / 8
+const shareOfRoom = 1 / 4
 
 /**
  * Used DPoP proofs in this process's memory: short-lived keys, of many holders. Refuses when full. What each holder may
- * take is a share of the room that is left: one alone gets a ninth of the store, the next a ninth of the rest, so that none
+ * take is a share of the room that is left: one alone gets a fifth of the store, the next a fifth of the rest, so that none
  * locks out another. For keys that live minutes: one is looked for in every span of ten seconds that is remembered.
  */
 export class ProofReplayStore implements ReplayStore {

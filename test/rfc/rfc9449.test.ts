@@ -417,7 +417,7 @@ t.test('one client’s proofs cannot lock out another', async (t) => {
     if (answer.status === 200) taken += 1
     else full = answer
   }
-  t.equal(taken, 10, 'a ninth of the store')
+  t.equal(taken, 18, 'a fifth of the store')
   checkRefusal(t, full as Answer, [503, 'replay-store-unavailable'])
   t.equal(full?.headers.get('retry-after'), '5')
   t.equal(full?.challenge, null)
