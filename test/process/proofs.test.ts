@@ -48,6 +48,7 @@ t.test('with Redis a proof works once at all replicas', { skip: missingService('
     t.equal((await read(server, headers)).status, 401, 'and each process remembers its own proofs')
     t.equal((await read(server, shared)).status, 401, 'such as those from before, wherever they were refused')
   }
+  for (const server of [one, other]) t.equal(await server.stop(), 0)
 })
 
 t.test('replicas on one ledger take each other’s nonces', async (t) => {
