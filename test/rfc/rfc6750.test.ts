@@ -1,6 +1,6 @@
 import t from 'tap'
 import { serializeChallenge } from '#src/core/challenge.js'
-import { parseChallenge, splitChallenges } from '../helpers/challenges.js'
+import { parseChallenge } from '../helpers/challenges.js'
 import { exchangeOne, rawRequest } from '../helpers/raw-http.js'
 import { acrMfa, publicUrl, startTestApi, transferBody } from '../helpers/test-api.js'
 import { type Claims, makeKey } from '../helpers/test-issuer.js'
@@ -114,32 +114,26 @@ const rows: [title: string, request: string, status: number, parameters: string]
 
 const order = ['realm', 'error', 'scope', 'acr_values', 'max_age', 'resource_metadata', 'error_description']
 
-t.test('6750-3-2 (RFC 6750 §3): each refusal has its one Bearer line, byte for byte', async (t) => {
-  for (const [title, request, status, parameters] of rows) {
+/** The answer to each row, with the challenges as they stood on the wire. */
+const refusals = await Promise.all(
+  rows.map(async ([title, request, status, parameters]) => {
     const answer = await exchangeOne(port, request)
+    const lines = answer.fields.filter(([name]) => name === 'www-authenticate').map(([, line]) => line)
+    return { title, status, parameters, answer, lines }
+  }),
+)
+const challenged = refusals.flatMap(({ title, lines }) => lines.map((line) => ({ title, line })))
+
+t.test('6750-3-2 (RFC 6750 §3): each refusal has its one Bearer line, byte for byte', async (t) => {
+  for (const { title, status, parameters, answer, lines } of refusals) {
     t.equal(answer.status, status, title)
-    const lines = answer.fields.filter(([name]) => name === 'www-authenticate').map(([, value]) => value)
     const offer = status === 401 ? [`DPoP algs="ES256 Ed25519 EdDSA PS256", ${metadata}`] : []
     t.strictSame(lines, [`Bearer realm="stepgate", ${parameters}`, ...offer], title)
   }
 })
 
-/** The refusals of all rows, with the challenges as they stood on the wire. */
-const refusals = await Promise.all(
-  rows.map(async ([title, request]) => {
-    const { fields, status, body } = await exchangeOne(port, request)
-    return {
-      title,
-      status,
-      body,
-      lines: fields.filter(([name]) => name === 'www-authenticate').map(([, line]) => line),
-    }
-  }),
-)
-const challenged = refusals.flatMap(({ title, status, lines }) => lines.map((line) => ({ title, status, line })))
-
 t.test('6750-3-1 (RFC 6750 §3): whoever is not let in is told how to get in', async (t) => {
-  for (const { title, status, lines } of refusals) t.ok([400, 401, 403].includes(status) && lines.length > 0, title)
+  for (const { title, lines } of refusals) t.ok(lines.length > 0, title)
 })
 
 t.test('6750-3-3 (RFC 6750 §3): the scheme is followed by at least one parameter', async (t) => {
@@ -177,10 +171,8 @@ t.test('6750-3-6 (RFC 6750 §3): who presented a token is told why it was declin
 t.test(
   'RFC 9110 §11.6.1: each line parses, in the order that clients rely on, and the body says the same',
   async (t) => {
-    for (const [title, request, status] of rows) {
-      const answer = await exchangeOne(port, request)
-      const [line] = splitChallenges(answer.headers.get('www-authenticate'))
-      const { scheme, parameters } = parseChallenge(line as string)
+    for (const { title, status, answer, lines } of refusals) {
+      const { scheme, parameters } = parseChallenge(lines[0] as string)
       t.equal(scheme, 'Bearer')
       const names = parameters.map(([name]) => name)
       t.strictSame(
@@ -217,8 +209,8 @@ t.test('6750-3-9 (RFC 6750 §3): error and error_description hold none but the c
 })
 
 t.test('6750-3.1-4 (RFC 6750 §3.1): a request without authentication information gets no error code', async (t) => {
-  for (const [title, request] of rows.slice(0, 4)) {
-    const answer = await exchangeOne(port, request)
+  for (const { title, answer } of refusals.slice(0, 4)) {
+    t.equal(answer.status, 401)
     t.notMatch(answer.headers.get('www-authenticate'), /error|acr_values|max_age/, title)
     t.notOk('error' in answer.body || 'error_description' in answer.body, title)
   }
@@ -229,10 +221,10 @@ for (const [id, error, expected] of [
   ['6750-3.1-2', 'invalid_token', 401],
 ] as const) {
   t.test(`${id} (RFC 6750 §3.1): ${error} is ${expected}, and nothing else`, async (t) => {
-    const declined = refusals.filter(({ body }) => body['error'] === error)
+    const declined = refusals.filter(({ answer }) => answer.body['error'] === error)
     t.ok(declined.length > 1)
-    for (const { title, status, lines } of declined) {
-      t.equal(status, expected, title)
+    for (const { title, answer, lines } of declined) {
+      t.equal(answer.status, expected, title)
       t.match(lines[0], `error="${error}"`, title)
     }
   })

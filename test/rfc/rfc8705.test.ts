@@ -69,22 +69,40 @@ t.test('certificate-bound tokens over TLS', { skip: missingService('openssl') },
   const bearer = (token: string) => ({ authorization: `Bearer ${token}` })
   const notProven = [401, 'token-binding-not-proven'] as const
 
-  t.test(
-    'RFC 8705 §3: with the certificate the token is let in, with none or another it is invalid_token',
-    async (t) => {
-      const token = mint(client.binding)
-      for (const use of ['first', 'second, from the cache']) {
-        t.equal((await read(bearer(token), client)).status, 200, use)
-        for (const identity of [undefined, other, server]) {
-          const { status, body, headers } = await read(bearer(token), identity)
-          t.match(body, { type: /\/token-binding-not-proven$/, error: 'invalid_token' })
-          t.equal(status, 401)
-          t.match(headers.get('www-authenticate'), /^Bearer realm="stepgate", error="invalid_token", scope="read"/)
-        }
-      }
-      t.equal((await read(bearer(mint()), client)).status, 200, 'a token that is not bound needs no certificate')
-    },
-  )
+  t.test('8705-3-2 (RFC 8705 §3): the certificate of the connection is the one that the token names', async (t) => {
+    const token = mint(client.binding)
+    for (const use of ['first', 'second, from the cache']) {
+      t.equal((await read(bearer(token), client)).status, 200, use)
+      for (const identity of [undefined, other, server]) t.not((await read(bearer(token), identity)).status, 200, use)
+    }
+    t.equal((await read(bearer(mint()), client)).status, 200, 'a token that is not bound needs no certificate')
+  })
+
+  t.test('8705-3-3 (RFC 8705 §3): without the certificate, or with another, it is 401 invalid_token', async (t) => {
+    const token = mint(client.binding)
+    for (const identity of [undefined, other, server]) {
+      const { status, body, headers } = await read(bearer(token), identity)
+      t.match(body, { type: /\/token-binding-not-proven$/, error: 'invalid_token' })
+      t.equal(status, 401)
+      t.match(headers.get('www-authenticate'), /^Bearer realm="stepgate", error="invalid_token", scope="read"/)
+    }
+  })
+
+  t.test('8705-3.1-2 (RFC 8705 §3.1): a digest with anything added is no digest', async (t) => {
+    const digest = client.binding.cnf['x5t#S256']
+    for (const odd of [
+      `${digest}=`,
+      `${digest} `,
+      ` ${digest}`,
+      `${digest}\n`,
+      digest.slice(1),
+      digest.toLowerCase(),
+      '',
+    ]) {
+      const { status, body } = await read(bearer(mint({ cnf: { 'x5t#S256': odd } })), client)
+      t.strictSame([status, body.error], [401, 'invalid_token'], JSON.stringify(odd))
+    }
+  })
 
   t.test('a token that is bound to a key and a certificate needs both', async (t) => {
     const maker = new ProofMaker(clock)

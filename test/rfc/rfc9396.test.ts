@@ -24,7 +24,7 @@ function pay(authorization_details: unknown, json: unknown = transferBody(), tar
   return target.call('POST', '/transfers', { token: target.tokens.transfer({ authorization_details }), json })
 }
 
-t.test('RFC 9396 §2: a token for exactly this payment makes it', async (t) => {
+t.test('9396-9.1-1 (RFC 9396 §9.1): a token whose claim names exactly this payment makes it', async (t) => {
   const texts = { creditorName: 'Bob', remittanceInformationUnstructured: 'Rent' }
   const whole = { ...texts, debtorAccount: { iban: ibans.alice } }
   const cases: [string, Record<string, unknown>, Record<string, unknown>?][] = [
@@ -50,14 +50,11 @@ t.test('PSD2 RTS Art. 5: any other payment is refused, and nothing moves', async
     detail({ instructedAmount: { currency, amount: value } })
   const cases: [string, unknown[]][] = [
     ['none', []],
-    ['another type', [{ ...detail(), type: 'account_information' }]],
-    ['a type that begins so', [{ ...detail(), type: 'payment_initiation2' }]],
     ['a second detail', [detail(), detail()]],
     ['a second detail of another type', [detail(), { type: 'account_information' }]],
     ['no amount', [detail({ instructedAmount: undefined })]],
     ['no creditor', [detail({ creditorAccount: undefined })]],
     ['another creditor', [detail({ creditorAccount: { iban: ibans.aliceSavings } })]],
-    ['a creditor in lower case', [detail({ creditorAccount: { iban: ibans.bob.toLowerCase() } })]],
     ['a creditor that is a text', [detail({ creditorAccount: ibans.bob })]],
     ['another debtor', [detail({ debtorAccount: { iban: ibans.aliceSavings } })]],
     ['a debtor that is null', [detail({ debtorAccount: null })]],
@@ -65,17 +62,8 @@ t.test('PSD2 RTS Art. 5: any other payment is refused, and nothing moves', async
     ['a text that the payment lacks', [detail({ remittanceInformationUnstructured: 'Rent' })]],
     ['another currency', [amount('25.00', 'USD')]],
     ['a currency that does not exist', [amount('25.00', 'EUX')]],
-    ['a currency in lower case', [amount('25.00', 'eur')]],
-    ['another place', [detail({ locations: ['https://other.example'] })]],
-    ['a place that begins so', [detail({ locations: [`${publicUrl}.evil.example`] })]],
-    ['no place', [detail({ locations: [] })]],
-    ['places that are a text', [detail({ locations: publicUrl })]],
     ['another action', [detail({ actions: ['status'] })]],
     ['no action', [detail({ actions: [] })]],
-    ['RFC 9396 §2.2: a member that means nothing here', [detail({ datatypes: ['x'] })]],
-    ['a limit that nobody knows', [detail({ maximumAmount: '1.00' })]],
-    ['an unknown member of the amount', [detail({ instructedAmount: { currency: 'EUR', amount: '25.00', rate: 2 } })]],
-    ['an unknown member of the creditor', [detail({ creditorAccount: { iban: ibans.bob, bic: 'X' } })]],
     ...[
       '25.01',
       '2500',
@@ -95,13 +83,55 @@ t.test('PSD2 RTS Art. 5: any other payment is refused, and nothing moves', async
     ].map((value): [string, unknown[]] => [`amount ${JSON.stringify(value)}`, [amount(value)]]),
   ]
   for (const [name, details] of cases) checkRefusal(t, await pay(details), notAuthorized, name)
+  t.strictSame(await balances(api), before)
+})
+
+t.test('9396-2-1 (RFC 9396 §2): the type says what may stand in a detail, and anything else is refused', async (t) => {
+  const before = await balances(api)
+  const cases: [string, unknown[]][] = [
+    ['another type', [{ ...detail(), type: 'account_information' }]],
+    ['a type that begins so', [{ ...detail(), type: 'payment_initiation2' }]],
+    ['RFC 9396 §2.2: a member that means nothing here', [detail({ datatypes: ['x'] })]],
+    ['a limit that nobody knows', [detail({ maximumAmount: '1.00' })]],
+    ['an unknown member of the amount', [detail({ instructedAmount: { currency: 'EUR', amount: '25.00', rate: 2 } })]],
+    ['an unknown member of the creditor', [detail({ creditorAccount: { iban: ibans.bob, bic: 'X' } })]],
+  ]
+  for (const [name, details] of cases) checkRefusal(t, await pay(details), notAuthorized, name)
   // JSON has no special member names, so this one reaches the claim.
   const odd = JSON.parse(`[{"__proto__":{"maximumAmount":"1.00"},${JSON.stringify(detail()).slice(1)}]`)
   checkRefusal(t, await pay(odd), notAuthorized, 'an unknown member named __proto__')
   t.strictSame(await balances(api), before)
 })
 
-t.test('RFC 9396 §2: a claim that is no array of typed objects makes the token invalid, for reading too', async (t) => {
+t.test('9396-12-1 (RFC 9396 §12): strings are compared as they are', async (t) => {
+  const before = await balances(api)
+  const cases: [string, unknown[]][] = [
+    ['a creditor in lower case', [detail({ creditorAccount: { iban: ibans.bob.toLowerCase() } })]],
+    ['a currency in lower case', [detail({ instructedAmount: { currency: 'eur', amount: '25.00' } })]],
+    ['a type in upper case', [detail({ type: 'PAYMENT_INITIATION' })]],
+    ['a name in another Unicode form', [detail({ creditorName: 'Zoe\u0308' })]],
+    ['a name in lower case', [detail({ creditorName: 'zo\u00eb' })]],
+    ['a name with a space behind', [detail({ creditorName: 'Zo\u00eb ' })]],
+  ]
+  const json = transferBody({ creditorName: 'Zo\u00eb' })
+  for (const [name, details] of cases) checkRefusal(t, await pay(details, json), notAuthorized, name)
+  t.strictSame(await balances(api), before)
+  t.equal((await pay([detail({ creditorName: 'Zo\u00eb' })], json)).status, 201)
+})
+
+t.test('9396-12-2 (RFC 9396 §12): an authorization for other places is none here', async (t) => {
+  const before = await balances(api)
+  const cases: [string, unknown[]][] = [
+    ['another place', [detail({ locations: ['https://other.example'] })]],
+    ['a place that begins so', [detail({ locations: [`${publicUrl}.evil.example`] })]],
+    ['no place', [detail({ locations: [] })]],
+    ['places that are a text', [detail({ locations: publicUrl })]],
+  ]
+  for (const [name, details] of cases) checkRefusal(t, await pay(details), notAuthorized, name)
+  t.strictSame(await balances(api), before)
+})
+
+t.test('9396-2-2 (RFC 9396 §2): details that are no array of typed objects make the token invalid', async (t) => {
   for (const authorization_details of [detail(), null, 'x', [null], [[detail()]], [{}], [detail(), { type: 7 }]]) {
     const label = JSON.stringify(authorization_details)
     checkRefusal(t, await pay(authorization_details), [401, 'invalid-token'], label)
