@@ -1,7 +1,7 @@
 import { createPublicKey, generateKeyPairSync, verify } from 'node:crypto'
 import t from 'tap'
 import { importJwk } from '#src/core/jwk-policy.js'
-import { KeySet } from '#src/keys/key-set.js'
+import { KeySet, NoUsableKey } from '#src/keys/key-set.js'
 import { makeKey, signCompact } from '../helpers/test-issuer.js'
 
 type Jwk = Record<string, unknown>
@@ -23,6 +23,8 @@ const algorithms = ['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512', 'ES256
 const modulus = (bits: number): string => Buffer.alloc(bits / 8, 0xff).toString('base64url')
 const exponent = (value: number): string =>
   Buffer.from([value >> 16, value >> 8, value].map((byte) => byte & 255)).toString('base64url')
+
+const hex = (text: string): string => Buffer.from(text, 'hex').toString('base64url')
 
 t.test('RFC 7518 §3.1: each algorithm is bound to one kind of key', async (t) => {
   const fitting: [Jwk, string[]][] = [
@@ -60,9 +62,14 @@ t.test('members that allow or forbid verifying', async (t) => {
     ['the same alg', { ...p256, alg: 'ES256' }, 'ES256', true],
     ['another alg', { ...rsa, alg: 'PS256' }, 'RS256', false],
     ['alg null', { ...rsa, alg: null }, 'RS256', false],
+    ['RFC 9864 §2.2: Ed25519 is EdDSA on that curve', { ...ed25519, alg: 'Ed25519' }, 'EdDSA', true],
+    ['Ed25519 for a key of another kind', { ...p256, alg: 'Ed25519' }, 'ES256', false],
+    ['Ed448 for a key on another curve', { ...ed25519, alg: 'Ed448' }, 'EdDSA', false],
     ['RFC 7517 §4.2: use sig', { ...p256, use: 'sig' }, 'ES256', true],
     ['use enc', { ...p256, use: 'enc' }, 'ES256', false],
     ['use null', { ...p256, use: null }, 'ES256', false],
+    ['use enc against key_ops', { ...p256, use: 'enc', key_ops: ['verify'] }, 'ES256', false],
+    ['key_ops against use sig', { ...p256, use: 'sig', key_ops: ['encrypt'] }, 'ES256', false],
     ['RFC 7517 §4.3: key_ops with verify', { ...p256, key_ops: ['sign', 'verify'] }, 'ES256', true],
     ['key_ops without verify', { ...p256, key_ops: ['sign'] }, 'ES256', false],
     ['empty key_ops', { ...p256, key_ops: [] }, 'ES256', false],
@@ -81,6 +88,8 @@ t.test('members that allow or forbid verifying', async (t) => {
     ['exponent 65537', { ...rsa, e: exponent(65_537) }, 'RS256', true],
     ['exponent 65539', { ...rsa, e: exponent(65_539) }, 'RS256', true],
     ['an even exponent', { ...rsa, e: exponent(65_538) }, 'RS256', false],
+    ['FIPS 186-5 §5.1: an exponent of 256 bits', { ...rsa, e: hex('ff'.repeat(32)) }, 'RS256', true],
+    ['an exponent of 257 bits', { ...rsa, e: hex(`01${'00'.repeat(31)}01`) }, 'RS256', false],
     ['a point off the curve', { ...p256, x: p256['y'], y: p256['x'] }, 'ES256', false],
     ['a coordinate that is missing', { ...p256, y: undefined }, 'ES256', false],
     ['a coordinate that is no text', { ...p256, x: 1 }, 'ES256', false],
@@ -93,14 +102,38 @@ t.test('members that allow or forbid verifying', async (t) => {
   for (const [name, jwk, alg, usable] of cases) t.equal(importJwk(jwk, alg) !== undefined, usable, name)
 })
 
+t.test('Ed25519 keys of small order, under which anybody can sign, are refused', async (t) => {
+  const forged = Buffer.alloc(64)
+  forged[0] = 1
+  const points = [
+    '00'.repeat(32),
+    `01${'00'.repeat(31)}`,
+    '26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05',
+    'c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a',
+    ...['ec', 'ed', 'ee'].map((first) => `${first}${'ff'.repeat(30)}7f`),
+  ].flatMap((point) => [point, point.slice(0, 62) + (Number.parseInt(point.slice(62), 16) | 0x80).toString(16)])
+  for (const point of points) {
+    const jwk = { kty: 'OKP', crv: 'Ed25519', x: hex(point) }
+    const key = createPublicKey({ key: jwk, format: 'jwk' })
+    const messages = Array.from({ length: 200 }, (_, n) => Buffer.from(`message ${n}`))
+    t.ok(
+      messages.some((message) => verify(null, message, key, forged)),
+      'a signature that nobody made is valid',
+    )
+    t.equal(importJwk(jwk, 'EdDSA'), undefined, point)
+  }
+})
+
 t.test('a JWK Set', async (t) => {
+  t.test('is an object with an array of keys', async (t) => {
+    for (const document of [null, 'keys', [p256], {}, { keys: { 0: p256 } }, { keys: null }]) {
+      await t.rejects(KeySet.read(document, algorithms), { name: 'Error', message: 'the document is no JWK Set' })
+    }
+  })
+
   t.test('without a usable key is refused', async (t) => {
     const documents: [string, unknown][] = [
-      ['null', null],
-      ['a text', 'keys'],
-      ['an empty object', {}],
       ['no keys', { keys: [] }],
-      ['keys that are no array', { keys: { 0: p256 } }],
       ['odd members', { keys: [null, 1, 'x', [], {}] }],
       ['only a key without kid', { keys: [p256] }],
       ['only a kid that is an array', { keys: [{ ...p256, kid: ['a'] }] }],
@@ -112,7 +145,7 @@ t.test('a JWK Set', async (t) => {
       ['only an algorithm that is not ours', { keys: [{ ...p384, kid: 'a' }] }],
     ]
     for (const [name, document] of documents) {
-      await t.rejects(KeySet.read(document, ['ES256', 'RS256']), { message: 'the JWK Set holds no usable key' }, name)
+      await t.rejects(KeySet.read(document, ['ES256', 'RS256']), NoUsableKey, name)
     }
   })
 
@@ -146,5 +179,44 @@ t.test('a JWK Set', async (t) => {
     t.equal(one.text, padded.text)
     t.not(one.text, other.text)
     t.notMatch(padded.text, 'oct', 'what cannot be used is not kept')
+  })
+
+  t.test('RFC 7517 §4.5: different keys of one kid and alg are not used, whatever their order', async (t) => {
+    const [one, two] = [makeKey('ES256', 'same').jwk, makeKey('ES256', 'same').jwk] as [Jwk, Jwk]
+    const header = { alg: 'ES256', kid: 'same' }
+    const other = { ...ed25519, kid: 'same' }
+    for (const keys of [
+      [one, two, other],
+      [other, two, one],
+      [one, other, two, one],
+    ]) {
+      const set = await KeySet.read({ keys }, algorithms)
+      t.equal(await set.publicKey(header), undefined)
+      t.match(await set.publicKey({ alg: 'EdDSA', kid: 'same' }), 'BEGIN PUBLIC KEY', 'a key of another kind is used')
+      t.strictSame(set.ambiguous, ['ES256 same'])
+    }
+    await t.rejects(KeySet.read({ keys: [one, two] }, algorithms), NoUsableKey)
+
+    const twice = await KeySet.read({ keys: [one, { ...one, use: undefined, alg: undefined }] }, algorithms)
+    t.equal(await twice.publicKey(header), importJwk(one, 'ES256'), 'the same key twice is one key')
+    t.strictSame(twice.ambiguous, [])
+    const beside = await KeySet.read({ keys: [{ ...two, use: 'enc' }, one] }, algorithms)
+    t.equal(await beside.publicKey(header), importJwk(one, 'ES256'), 'a key that is unusable makes nothing ambiguous')
+
+    const bound = { ...rsa, kid: 'rsa', alg: 'RS256' }
+    const unbound = { ...publicJwk(generateKeyPairSync('rsa', { modulusLength: 2048 })), kid: 'rsa' }
+    const set = await KeySet.read({ keys: [bound, unbound] }, ['RS256', 'PS256'])
+    t.equal(await set.publicKey({ alg: 'RS256', kid: 'rsa' }), undefined)
+    t.equal(await set.publicKey({ alg: 'PS256', kid: 'rsa' }), importJwk(unbound, 'PS256'), 'only one may verify PS256')
+  })
+
+  t.test('keeps only what matters for verifying', async (t) => {
+    let deep: unknown = 'x'
+    for (let depth = 0; depth < 50_000; depth += 1) deep = [deep]
+    const key = { ...rsa, kid: 'a', alg: 'RS256' }
+    const plain = await KeySet.read({ keys: [key] }, ['RS256'])
+    const laden = await KeySet.read({ keys: [{ ...key, use: 'sig', x5c: ['AA'], crv: deep, extra: deep }] }, ['RS256'])
+    t.equal(laden.text, plain.text)
+    t.strictSame(Object.keys(JSON.parse(plain.text).keys[0]).toSorted(), ['alg', 'e', 'kid', 'kty', 'n'])
   })
 })
