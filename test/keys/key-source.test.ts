@@ -1,5 +1,5 @@
 import t, { type Test } from 'tap'
-import { JwksKeySource, KeysUnavailable } from '#src/keys/key-source.js'
+import { JwksKeySource, type JwksKeySourceOptions, KeysUnavailable } from '#src/keys/key-source.js'
 import { interceptTimers } from '../helpers/intercepted-timers.js'
 import { ManualClock } from '../helpers/manual-clock.js'
 import { startTestApi } from '../helpers/test-api.js'
@@ -18,7 +18,7 @@ function breakIssuer(): void {
   }
 }
 
-function setUp(t: Test) {
+function setUp(t: Test, options: Partial<JwksKeySourceOptions> = {}) {
   issuer.override = undefined
   issuer.published = allKeys
   issuer.requests.length = 0
@@ -34,6 +34,7 @@ function setUp(t: Test) {
       refreshes.push(fault)
       told?.(fault)
     },
+    ...options,
   })
   t.teardown(() => source.close())
   const header = { alg: 'ES256', kid: issuer.keys.ES256.kid }
@@ -177,7 +178,7 @@ t.test('a failure leads through discovery again, since the issuer may have moved
   t.match(await source.publicKey({ alg: 'ES256', kid: moved.kid }), 'BEGIN PUBLIC KEY')
 })
 
-t.test('a set without a usable key is a failed refresh and replaces nothing', async (t) => {
+t.test('a set without a usable key is a failed refresh for 300 s, and then withdraws every key', async (t) => {
   const { clock, header, refreshes, source } = setUp(t)
   const key = await source.publicKey(header)
   const secret = issuer.keys.ES256.privateKey.export({ format: 'jwk' })
@@ -189,6 +190,181 @@ t.test('a set without a usable key is a failed refresh and replaces nothing', as
     t.equal(await source.publicKey(header), key)
     t.equal(source.state, 'stale')
   }
+  breakIssuer()
+  clock.advance(290_000)
+  await t.rejects(source.publicKey(forged), KeysUnavailable)
+  t.equal(await source.publicKey(header), key, 'an outage withdraws nothing')
+  issuer.override = undefined
+  clock.advance(5000)
+  await t.rejects(source.publicKey(forged), KeysUnavailable)
+  t.match(source, { state: 'none', epoch: undefined }, 'nothing for 300 s')
+  await t.rejects(source.publicKey(header), KeysUnavailable)
+  issuer.published = allKeys
+  clock.advance(5000)
+  t.equal(await source.publicKey(header), key)
+  t.match(source, { state: 'fresh', epoch: 2 }, 'what was verified before is verified again')
+  issuer.published = []
+  clock.advance(300_000)
+  await t.rejects(source.publicKey(forged), KeysUnavailable)
+  t.equal(source.state, 'stale', 'the time counts anew')
+})
+
+t.test('what is no JWK Set withdraws nothing', async (t) => {
+  const { clock, header, refreshes, source } = setUp(t)
+  const key = await source.publicKey(header)
+  issuer.override = ({ url }, response) => {
+    if (url === '/jwks') response.end('{"keys":null}')
+    return url === '/jwks'
+  }
+  for (let minutes = 0; minutes < 20; minutes += 1) {
+    clock.advance(60_000)
+    await t.rejects(source.publicKey(forged), KeysUnavailable)
+    t.match(refreshes.at(-1), { message: 'the document is no JWK Set' })
+  }
+  t.equal(await source.publicKey(header), key)
+})
+
+t.test('keys serve an outage for maxStaleSeconds after the issuer last confirmed them', async (t) => {
+  for (const maxStaleSeconds of [60, 172_800]) {
+    t.test(`${maxStaleSeconds} s`, async (t) => {
+      const { clock, header, source } = setUp(t, { maxStaleSeconds })
+      await source.publicKey(header)
+      breakIssuer()
+      clock.advance(5000)
+      await t.rejects(source.publicKey(forged), KeysUnavailable)
+      clock.advance(maxStaleSeconds * 1000 - 5000)
+      t.match(source, { state: 'stale', epoch: 1 }, 'to the last millisecond')
+      clock.advance(1)
+      t.match(source, { state: 'none', epoch: undefined })
+      await t.rejects(source.publicKey(header), KeysUnavailable)
+    })
+  }
+
+  t.test('0 s: keys serve between refreshes, and no outage', async (t) => {
+    const { clock, fetches, header, source } = setUp(t, { maxStaleSeconds: 0 })
+    const key = await source.publicKey(header)
+    clock.advance(2000)
+    t.equal(await source.publicKey(header), key)
+    t.equal(source.state, 'fresh')
+    clock.advance(3000)
+    t.equal(source.state, 'none', 'no refresh came in time')
+    t.equal(await source.publicKey(header), key, 'so the request asks for one')
+    t.equal(fetches(), 2)
+    breakIssuer()
+    clock.advance(5000)
+    await t.rejects(source.publicKey(header), KeysUnavailable)
+    t.equal(source.state, 'none')
+  })
+})
+
+t.test('a clock that was set back lets keys serve no longer', async (t) => {
+  const { clock, header, source } = setUp(t)
+  await source.publicKey(header)
+  breakIssuer()
+  clock.advance(-10 * dayMs)
+  t.equal(source.ageSeconds, 0)
+  await t.rejects(source.publicKey(forged), KeysUnavailable)
+  clock.advance(dayMs)
+  t.equal(source.state, 'stale')
+  clock.advance(1)
+  t.equal(source.state, 'none')
+})
+
+t.test('the age of the keys is counted from their last confirmation, or from the start', async (t) => {
+  const { clock, header, source } = setUp(t)
+  breakIssuer()
+  clock.advance(7000)
+  await t.rejects(source.publicKey(header), KeysUnavailable)
+  t.equal(source.ageSeconds, 7)
+  issuer.override = undefined
+  clock.advance(5000)
+  await source.publicKey(header)
+  t.equal(source.ageSeconds, 0)
+  breakIssuer()
+  clock.advance(90_500)
+  await t.rejects(source.publicKey(forged), KeysUnavailable)
+  t.equal(source.ageSeconds, 90.5)
+})
+
+t.test('kids that name several keys are told once for each set, and cut', async (t) => {
+  const warnings: string[] = []
+  const { clock, header, source } = setUp(t, { onWarning: (warning) => warnings.push(warning) })
+  const twice = (kid: string) => [makeKey('ES256', kid).jwk, makeKey('ES256', kid).jwk]
+  issuer.published = [...allKeys, ...twice('a'), ...twice('b'.repeat(1000))]
+  for (let round = 0; round < 2; round += 1) {
+    t.equal(await source.publicKey({ ...header, kid: 'a' }), undefined)
+    t.match(await source.publicKey(header), 'BEGIN PUBLIC KEY')
+    clock.advance(5000)
+  }
+  t.equal(warnings.length, 1)
+  t.match(warnings[0], /^the issuer gives different keys one kid and none of them is used: ES256 a, ES256 b+$/)
+  t.ok((warnings[0] as string).length < 400)
+})
+
+t.test('forged kids do not put off discovery: keys that moved are found within 300 s', async (t) => {
+  const timers = interceptTimers(t, [300_000])
+  const { clock, fetches, nextRefresh, source } = setUp(t)
+  const moved = makeKey('ES256')
+  await source.publicKey({ alg: 'ES256', kid: issuer.keys.ES256.kid })
+  issuer.override = ({ url }, response) => {
+    if (url === '/jwks') return false
+    const body = url === '/moved' ? { keys: [moved.jwk] } : { issuer: issuer.url, jwks_uri: `${issuer.url}/moved` }
+    response.end(JSON.stringify(body))
+    return true
+  }
+  for (let elapsedMs = 5000; elapsedMs < 300_000; elapsedMs += 5000) {
+    clock.advance(5000)
+    t.equal(await source.publicKey(forged), undefined)
+  }
+  t.equal(fetches(), 60)
+  t.equal(timers.length, 1, 'the timer set first is still the one')
+  t.equal(timers[0]?.cleared, false)
+  const refreshed = nextRefresh()
+  timers[0]?.ring()
+  t.equal(await refreshed, undefined)
+  t.match(await source.publicKey({ alg: 'ES256', kid: moved.kid }), 'BEGIN PUBLIC KEY')
+  t.equal(timers.length, 2)
+})
+
+t.test('a timer that rings while a forged kid refreshes is set again', async (t) => {
+  const timers = interceptTimers(t, [300_000])
+  const { clock, header, source } = setUp(t)
+  await source.publicKey(header)
+  clock.advance(5000)
+  const refreshing = source.publicKey(forged)
+  timers[0]?.ring()
+  t.equal(await refreshing, undefined)
+  t.equal(timers.length, 2)
+  t.equal(timers[1]?.cleared, false)
+})
+
+t.test('nobody waits for a refresh for more than 5 s', async (t) => {
+  const timers = interceptTimers(t, [5000])
+  const { clock, fetches, header, nextRefresh, source } = setUp(t)
+  const key = await source.publicKey(header)
+  let release = (): void => undefined
+  const reached = new Promise<void>((resolve) => {
+    issuer.override = (_request, response) => {
+      release = () => response.end(JSON.stringify({ keys: issuer.published }))
+      resolve()
+      return true
+    }
+  })
+  const [patience, deadline] = [timers.length, timers.length + 1]
+  clock.advance(5000)
+  const waiting = source.publicKey(forged)
+  await reached
+  timers[patience]?.ring()
+  await t.rejects(waiting, KeysUnavailable, 'whether the issuer has that key is not known yet')
+  await t.rejects(source.publicKey(forged), KeysUnavailable, 'who comes later does not wait at all')
+  t.equal(await source.publicKey(header), key)
+  t.equal(fetches(), 2)
+  t.equal(timers[deadline]?.cleared, false)
+  const refreshed = nextRefresh()
+  release()
+  t.equal(await refreshed, undefined)
+  while (await source.publicKey(forged).catch(() => true)) await new Promise(setImmediate)
+  t.equal(fetches(), 2, 'the refresh went on, and its answer counts')
 })
 
 t.test('keys are refreshed every 300 s, and 5 s after a failure, until the source is closed', async (t) => {
@@ -214,6 +390,28 @@ t.test('keys are refreshed every 300 s, and 5 s after a failure, until the sourc
   source.close()
   t.equal(timers.at(-1)?.cleared, true)
   t.equal(refreshes.length, 4)
+})
+
+t.test('keys that may serve an outage for less than 600 s are refreshed twice in that time', async (t) => {
+  for (const [maxStaleSeconds, intervalMs, retryMs] of [
+    [0, 1000, 1000],
+    [3, 1500, 1500],
+    [20, 10_000, 5000],
+    [599, 299_500, 5000],
+    [600, 300_000, 5000],
+  ] as const) {
+    t.test(`${maxStaleSeconds} s`, async (t) => {
+      const timers = interceptTimers(t, [intervalMs, retryMs, 5000])
+      const { header, nextRefresh, source } = setUp(t, { maxStaleSeconds })
+      await source.publicKey(header)
+      t.equal(timers.at(-1)?.delayMs, intervalMs)
+      breakIssuer()
+      const refreshed = nextRefresh()
+      timers.at(-1)?.ring()
+      t.match(await refreshed, { message: /no usable metadata/ })
+      t.equal(timers.at(-1)?.delayMs, retryMs)
+    })
+  }
 })
 
 t.test('an issuer that moves its keys without taking the old address down is followed within 300 s', async (t) => {
