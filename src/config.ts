@@ -97,7 +97,6 @@ function readAccounts(path: string): ReturnType<typeof parseOpeningAccounts> {
 const host = variable('a host name or IP address', (text) =>
   isIP(text) !== 0 || /^[a-z0-9.-]{1,253}$/i.test(text) ? text : undefined,
 )
-const later = z.never({ error: 'not available in this version' }).optional()
 
 const environmentSchema = z
   .object({
@@ -109,7 +108,7 @@ const environmentSchema = z
     ).optional(),
     ISSUER: variable('an https address (http on loopback) without query, exactly as in the tokens', parseIssuerUrl),
     JWKS_URI: variable('an https address (http on loopback)', parseKeysUrl).optional(),
-    JWKS_MAX_STALE: later,
+    JWKS_MAX_STALE: integer(0, 31_536_000).default(86_400),
     AUDIENCE: variable('1 to 255 visible ASCII characters', (text) =>
       /^[\x21-\x7e]{1,255}$/.test(text) ? text : undefined,
     ),

@@ -41,6 +41,8 @@ export async function serve({
     jwksUri: config.JWKS_URI,
     algorithms: config.ALGORITHMS,
     clock,
+    maxStaleSeconds: config.JWKS_MAX_STALE,
+    onWarning: (warning) => app.log.warn(warning),
     onRefresh: (fault) => {
       // An outage is told once when it begins and once when it ends, not every few seconds.
       const fails = fault !== undefined
@@ -60,14 +62,21 @@ export async function serve({
   if (operations !== undefined) {
     await app.register(operations.default, {
       gauges: {
-        stepgate_replay_cache_entries: { help: 'Used tokens in this process.', read: rings.size },
+        stepgate_replay_cache_entries: { help: 'Used tokens in this process.', read: rings.size, ofWorkers: 'sum' },
         stepgate_replay_rings_reachable: {
           help: '1 while every replay ring answers.',
           read: () => Number(replayStore.isReachable),
+          ofWorkers: 'min',
         },
         stepgate_keys_usable: {
           help: '1 while tokens can be verified.',
           read: () => Number(keySource.state !== 'none'),
+          ofWorkers: 'min',
+        },
+        stepgate_keys_age_seconds: {
+          help: 'Seconds since the issuer last confirmed its keys or, before it has, since the start.',
+          read: () => keySource.ageSeconds,
+          ofWorkers: 'max',
         },
       },
     })

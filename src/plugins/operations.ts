@@ -11,9 +11,17 @@ export interface AdminView {
   health(): Promise<unknown>
 }
 
+/** A number that is read when metrics are asked for. */
+export interface GaugeOptions {
+  help: string
+  read: () => number
+  /** What a primary process shows of its workers' numbers. */
+  ofWorkers: 'sum' | 'min' | 'max'
+}
+
 export interface OperationsOptions {
-  /** Details that become gauges: how many things of a name there are now. */
-  gauges: Readonly<Record<string, { help: string; read: () => number }>>
+  /** Details that become gauges, by name. */
+  gauges: Readonly<Record<string, GaugeOptions>>
 }
 
 declare module 'fastify' {
@@ -37,10 +45,11 @@ export default fp(
       labelNames: ['method', 'route', 'status', 'problem'],
       registers: [registry],
     })
-    for (const [name, { help, read }] of Object.entries(gauges)) {
+    for (const [name, { help, read, ofWorkers }] of Object.entries(gauges)) {
       new Gauge({
         name,
         help,
+        aggregator: ofWorkers,
         registers: [registry],
         collect() {
           this.set(read())

@@ -76,6 +76,7 @@ export async function startTestApi(t: Test, options: TestApiOptions = {}) {
     jwksUri: config.JWKS_URI,
     algorithms: config.ALGORITHMS,
     clock,
+    maxStaleSeconds: config.JWKS_MAX_STALE,
   })
   const { proofReplayStore } = options
   const app = await buildApp(config, {

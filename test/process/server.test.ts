@@ -161,6 +161,7 @@ t.test('ADMIN_PORT shows metrics and health on loopback, and nothing else', asyn
   ]) {
     t.ok(metrics.text.split('\n').includes(line), line)
   }
+  t.match(metrics.text, /^stepgate_keys_age_seconds \d+(?:\.\d+)?$/m)
   t.match(metrics.text, 'process_cpu_seconds_total')
   t.notMatch(metrics.text, /eyJ|alice|nothing/, 'no token, no subject, no path')
   const health = await read('/health')
