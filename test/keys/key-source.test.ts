@@ -73,11 +73,17 @@ t.test('a configured address needs no discovery', async (t) => {
 })
 
 t.test('fifty first requests share one fetch', async (t) => {
+  const timers = interceptTimers(t, [5000])
   const { header, refreshes, source } = setUp(t)
   const keys = await Promise.all(Array.from({ length: 50 }, () => source.publicKey(header)))
   t.equal(new Set(keys).size, 1)
   t.equal(issuer.requests.length, 2)
   t.equal(refreshes.length, 1)
+  t.equal(timers.length, 3, 'one wait for all, and a deadline for each document')
+  t.ok(
+    timers.every(({ cleared }) => cleared),
+    'none of which outlives the refresh',
+  )
 })
 
 t.test('forged kids cost the issuer one fetch in 5 s, and hold up nobody else', async (t) => {
@@ -124,6 +130,7 @@ t.test('a failed refresh keeps the keys, for 24 hours', async (t) => {
 })
 
 t.test('an issuer that is down from the start is asked again after 5 s, and recovery needs no restart', async (t) => {
+  const timers = interceptTimers(t, [5000, 300_000])
   const { clock, header, refreshes, source } = setUp(t)
   breakIssuer()
   await t.rejects(source.publicKey(header), { name: 'KeysUnavailable' })
@@ -135,6 +142,11 @@ t.test('an issuer that is down from the start is asked again after 5 s, and reco
   t.match(await source.publicKey(header), 'BEGIN PUBLIC KEY')
   t.equal(source.state, 'fresh')
   t.match(refreshes, [{ name: 'AggregateError' }, undefined])
+  t.equal(timers.at(-1)?.delayMs, 300_000)
+  t.ok(
+    timers.slice(0, -1).every(({ cleared }) => cleared),
+    'and the attempt that was due is not needed any more',
+  )
 })
 
 t.test('a clock that was set back does not stop refreshes', async (t) => {
