@@ -112,7 +112,10 @@ export function startWorkers(config: Config, accountsOpen: Promise<void>): Worke
   return { started, close }
 }
 
-/** Rejects with `WorkerFault` when the worker ends before it listens. */
+/**
+ * Rejects with `WorkerFault` when the worker fails before it listens. One that was ended from outside, such as by a signal to the
+ * whole group, shows no fault: it is replaced like any that dies.
+ */
 function waitUntilServing(worker: Worker): Promise<void> {
   return new Promise((resolve, reject) => {
     let faults: readonly string[] = []
@@ -121,7 +124,10 @@ function waitUntilServing(worker: Worker): Promise<void> {
       if (told?.stepgate === 'faults') faults = told.faults
     })
     worker.once('listening', () => resolve())
-    worker.once('exit', () => reject(new WorkerFault(faults)))
+    worker.once('exit', (code, signal) => {
+      if (code === 0 || signal !== null) resolve()
+      else reject(new WorkerFault(faults))
+    })
   })
 }
 

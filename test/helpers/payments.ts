@@ -161,9 +161,9 @@ export async function settlePayments(
   expectAnswers(t, payer, allowed)
   await auditBank(t, where, payer.acknowledged)
   const keyed = payer.payments.filter(({ key }) => key !== undefined)
-  await forEach(keyed, (payment) => payer.send(url, payment))
+  await forEach(keyed, (payment) => insist(() => payer.send(url, payment)))
   const afresh = new Set(keyed.filter((_, n) => n % 4 === 0))
-  await forEach([...afresh], (payment) => payer.sendAfresh(url, payment))
+  await forEach([...afresh], (payment) => insist(() => payer.sendAfresh(url, payment)))
   const wrong = keyed.filter((payment) => {
     const { answers } = payment
     const ids = new Set(answers.map(({ transferId }) => transferId).filter((id) => id !== undefined))
@@ -192,6 +192,11 @@ export async function settlePayments(
     'no token that moved money is accepted again',
   )
   return auditBank(t, where, payer.acknowledged)
+}
+
+/** Asks again after a 503, as it says, for ten seconds: a replica may notice a moment later than others that a fault is over. */
+async function insist(ask: () => Promise<PaymentAnswer>): Promise<void> {
+  for (let tries = 0; tries < 40 && (await ask()).status === 503; tries += 1) await delay(250)
 }
 
 function expectAnswers(t: Test, payer: Payer, allowed: readonly string[]): void {

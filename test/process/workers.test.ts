@@ -1,5 +1,5 @@
 import { once } from 'node:events'
-import { rmSync, writeFileSync } from 'node:fs'
+import { readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { Agent, createServer, request } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
@@ -10,7 +10,7 @@ import {
   findFreePort,
   mintFor,
   runServer,
-  type ServerProcess,
+  ServerProcess,
   startServer,
   until,
 } from '../helpers/server-process.js'
@@ -166,6 +166,19 @@ t.test('a signal while further workers start ends all of them, with 0', async (t
     t.equal(server.stderr, '')
     t.equal(await refusesConnections(server.url), true)
   }
+})
+
+t.test('a worker that is killed while it starts is replaced', async (t) => {
+  const environment = await bankEnvironment(t, issuer.url, { WORKERS: '2', LOG_LEVEL: 'info' })
+  const server = new ServerProcess(environment, { ownGroup: true })
+  t.teardown(() => server.running && process.kill(-server.pid, 'SIGKILL'))
+  const children = () => readFileSync(`/proc/${server.pid}/task/${server.pid}/children`, 'utf8').split(' ')
+  await until('the primary has a worker', () => Number(children()[0]) > 0)
+  process.kill(Number(children()[0]), 'SIGKILL')
+  await until('the server listens', async () => !(await refusesConnections(server.url)))
+  await untilBothAnswered(server)
+  t.equal(await server.stop(), 0)
+  t.equal(server.stderr, '')
 })
 
 t.test('a shutdown replaces nobody', async (t) => {
