@@ -7,6 +7,7 @@ import { findProblem, type ProblemName } from '../core/problems.js'
 import { Refusal } from '../core/refusal.js'
 import { KeysUnavailable } from '../keys/key-source.js'
 import { LedgerUnavailable, OutcomeUnknown } from '../ledger/ledger.js'
+import { nameErrors } from './request-log.js'
 
 export type ProblemOptions = ChallengeContext
 
@@ -14,13 +15,16 @@ declare module 'fastify' {
   interface FastifyReply {
     /** The problem that the request was refused with, for logs and metrics. */
     problem: ProblemName | null
+    /** What a 503 is due to, as names and codes of errors: for the request's line in the log. Never sent. */
+    outage: string | null
   }
 }
 
 /** Turns whatever a guard, a handler or Fastify itself throws into a refusal. Texts of libraries are never passed on. */
 export function toRefusal(error: unknown): Refusal {
   if (error instanceof Refusal) return error
-  if (error instanceof KeysUnavailable) return new Refusal('keys-unavailable', { cause: error })
+  // Without a cause: the key source tells of the outage, once. Any caller can ask for a key that it does not have.
+  if (error instanceof KeysUnavailable) return new Refusal('keys-unavailable')
   if (error instanceof LedgerUnavailable) return new Refusal('ledger-unavailable', { cause: error })
   if (error instanceof OutcomeUnknown) return new Refusal('transfer-outcome-unknown', { cause: error })
   const { code, statusCode } = (error ?? {}) as Partial<FastifyError>
@@ -36,11 +40,13 @@ export function toRefusal(error: unknown): Refusal {
 
 /**
  * Answers every refusal as `application/problem+json` (RFC 9457) and, where the table says so, with a challenge made of the
- * route's policy. The only place that writes WWW-Authenticate. Logs the cause of a 5xx, never a token.
+ * route's policy. The only place that writes WWW-Authenticate. Logs a fault with its stack; of an outage, which many requests
+ * meet, only names and codes. Never a token.
  */
 export default fp(
   async (app: FastifyInstance, options: ProblemOptions) => {
     app.decorateReply('problem', null)
+    app.decorateReply('outage', null)
     app.setErrorHandler((error, request, reply) => sendRefusal(toRefusal(error), { request, reply, options }))
   },
   { name: 'problem', fastify: '5.x' },
@@ -60,9 +66,7 @@ export function sendRefusal(refusal: Refusal, { request, reply, options }: Excha
   const { access } = request.routeOptions.config
   const challenges = buildChallenges(problem, { access, scheme: request.tokenScheme }, options)
   reply.problem = name
-  if (problem.status >= 500 && details.cause !== undefined) {
-    request.log.error({ problem: name, err: details.cause }, 'request failed')
-  }
+  if (problem.status >= 500) logCause(name, details.cause, { request, reply })
   const [line, ...more] = challenges.map(serializeChallenge)
   if (line !== undefined) reply.header('www-authenticate', more.length === 0 ? line : [line, ...more])
   const retryAfterSeconds = details.retryAfterSeconds ?? problem.retryAfterSeconds
@@ -80,4 +84,15 @@ export function sendRefusal(refusal: Refusal, { request, reply, options }: Excha
     .code(problem.status)
     .header('content-type', 'application/problem+json')
     .send(Buffer.from(JSON.stringify(document)))
+}
+
+function logCause(problem: ProblemName, cause: unknown, { request, reply }: Pick<Exchange, 'request' | 'reply'>): void {
+  if (problem === 'internal-error') {
+    request.log.error({ problem, err: cause }, 'request failed')
+    return
+  }
+  if (cause === undefined) return
+  reply.outage = nameErrors(cause)
+  // The request log says it in its own line, where there is one.
+  if (!request.server.hasPlugin('request-log')) request.log.warn({ problem, outage: reply.outage }, 'request failed')
 }

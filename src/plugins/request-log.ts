@@ -14,6 +14,8 @@ export function loggerOptions(level: string): LoggerOptions {
   }
 }
 
+const mostNames = 5
+
 interface LoggedError {
   type: string
   code: unknown
@@ -29,7 +31,17 @@ function serializeError(error: unknown): LoggedError | undefined {
   return { type, code, stack, cause: serializeError(cause), errors: errors?.map(serializeError) }
 }
 
-/** Writes one line a request when it ends: at `info`, but successful reads only at `debug`. */
+/** An error and its causes in one line, by their names and codes alone. */
+export function nameErrors(error: unknown): string {
+  const names: string[] = []
+  for (let next = error; next instanceof Error && names.length < mostNames; next = next.cause) {
+    const { code } = next as { code?: unknown }
+    names.push(typeof code === 'string' ? `${next.name} ${code}` : next.name)
+  }
+  return names.join(' because of ')
+}
+
+/** Writes one line a request when it ends: at `info`, but successful reads only at `debug`, and what met an outage at `warn`. */
 export default fp(
   async (app: FastifyInstance) => {
     app.addHook('onResponse', (request, reply, done) => {
@@ -45,7 +57,8 @@ export function logRequestEnd(request: FastifyRequest, reply: FastifyReply): voi
   const { method, routeOptions, log } = request
   const { statusCode } = reply
   const quiet = statusCode < 400 && (method === 'GET' || method === 'HEAD')
+  const [problem, outage] = [reply.problem ?? undefined, reply.outage ?? undefined]
+  const level = outage !== undefined ? 'warn' : quiet ? 'debug' : 'info'
   const durationMs = Math.round(reply.elapsedTime * 100) / 100
-  const line = { method, route: routeOptions.url, statusCode, problem: reply.problem ?? undefined, durationMs }
-  log[quiet ? 'debug' : 'info'](line, 'request ended')
+  log[level]({ method, route: routeOptions.url, statusCode, problem, outage, durationMs }, 'request ended')
 }

@@ -8,6 +8,7 @@ import { join } from 'node:path'
 import t from 'tap'
 import { ManualClock } from '../helpers/manual-clock.js'
 import { exchange, rawRequest } from '../helpers/raw-http.js'
+import { bankEnvironment, mintFor, startServer as startProcess } from '../helpers/server-process.js'
 import { acrMfa, ibans, publicUrl, TokenMint, transferBody } from '../helpers/test-api.js'
 import { TestIssuer } from '../helpers/test-issuer.js'
 
@@ -157,4 +158,37 @@ t.test('9700-4.9.3-3 (RFC 9700 §4.9.3): no log line at any level holds a token 
     [],
     'no part of a token',
   )
+})
+
+t.test('an outage costs one line a request, without a stack', async (t) => {
+  const issuer = await TestIssuer.start()
+  t.teardown(() => issuer.stop())
+  const nobody = `http://127.0.0.1:${await findFreePort()}`
+  const tokens = mintFor(issuer)
+  const outages = [
+    { problem: 'keys-unavailable', level: 30, outage: undefined, environment: { ISSUER: nobody } },
+    {
+      problem: 'ledger-unavailable',
+      level: 40,
+      outage: /^LedgerUnavailable/,
+      environment: { DATABASE_URL: `${nobody.replace('http:', 'postgres:')}/bank` },
+    },
+  ]
+  for (const { problem, level, outage, environment } of outages) {
+    t.test(problem, async (t) => {
+      const all = await bankEnvironment(t, issuer.url, { LOG_LEVEL: 'info', ...environment })
+      const server = await startProcess(t, all)
+      for (let count = 0; count < 20; count += 1) {
+        const headers = { authorization: `Bearer ${tokens.read()}` }
+        t.equal((await fetch(`${server.url}/accounts`, { headers })).status, 503)
+      }
+      await server.stop()
+      const ofRequests = server.log.filter((line) => 'reqId' in line)
+      t.equal(ofRequests.length, 20)
+      for (const line of ofRequests) t.match(line, { msg: 'request ended', problem, level, outage })
+      t.notMatch(JSON.stringify(ofRequests), /stack|node_modules/)
+      const told = server.log.filter((line) => 'err' in line)
+      t.ok(told.length === 1, 'and the outage itself is told once')
+    })
+  }
 })

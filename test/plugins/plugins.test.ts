@@ -1,7 +1,17 @@
 import { Readable } from 'node:stream'
 import type {} from '@fastify/jwt'
 import Fastify, { type FastifyInstance, type FastifyRequest } from 'fastify'
-import { accessPolicy, accessToken, KeysUnavailable, LruReplayStore, problem, singleUse } from 'stepgate'
+import {
+  accessPolicy,
+  accessToken,
+  KeysUnavailable,
+  LedgerUnavailable,
+  LruReplayStore,
+  OutcomeUnknown,
+  problem,
+  Refusal,
+  singleUse,
+} from 'stepgate'
 import t from 'tap'
 import { listenForAdmin } from '#src/plugins/operations.js'
 import { ManualClock } from '../helpers/manual-clock.js'
@@ -136,6 +146,40 @@ t.test('tokens are verified by request.jwtVerify of @fastify/jwt', async (t) => 
       t.match(await call('GET', '/read', mint()), { status, problem: name })
     }
   })
+})
+
+t.test('a fault is logged with its stack, an outage in one line by names and codes', async (t) => {
+  const lines: Record<string, unknown>[] = []
+  const app = Fastify({
+    logger: { level: 'warn', stream: { write: (line: string) => void lines.push(JSON.parse(line)) } },
+  })
+  t.teardown(() => app.close())
+  await app.register(problem, { publicUrl, stepUp: { acrValues: [], maxAgeSeconds: undefined } })
+  const refused = Object.assign(new Error('secret'), { code: 'ECONNREFUSED' })
+  const endless = new OutcomeUnknown('secret')
+  endless.cause = endless
+  const cases: [unknown, number, Record<string, unknown> | undefined][] = [
+    [new KeysUnavailable('secret'), 503, undefined],
+    [new Refusal('replay-store-unavailable'), 503, undefined],
+    [
+      new LedgerUnavailable('secret', { cause: refused }),
+      503,
+      { level: 40, problem: 'ledger-unavailable', outage: 'LedgerUnavailable because of Error ECONNREFUSED' },
+    ],
+    [new OutcomeUnknown('secret', { cause: 'secret' }), 503, { level: 40, outage: 'OutcomeUnknown' }],
+    [endless, 503, { level: 40, outage: Array(5).fill('OutcomeUnknown').join(' because of ') }],
+    [new TypeError('odd'), 500, { level: 50, problem: 'internal-error', err: { type: 'TypeError', stack: /odd/ } }],
+    [undefined, 500, { level: 50, problem: 'internal-error' }],
+  ]
+  for (const [index, [fault]] of cases.entries()) app.get(`/${index}`, () => Promise.reject(fault))
+  for (const [index, [fault, status, line]] of cases.entries()) {
+    lines.length = 0
+    t.equal((await app.inject(`/${index}`)).statusCode, status, String(fault))
+    t.match(lines, line === undefined ? [] : [line], 'one line, or none where somebody else tells')
+    t.equal(lines.length, line === undefined ? 0 : 1)
+    t.notMatch(JSON.stringify(lines), 'secret')
+    if (status === 503) t.notMatch(JSON.stringify(lines), 'stack')
+  }
 })
 
 t.test('a token that was verified before', async (t) => {
