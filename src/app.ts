@@ -3,6 +3,7 @@ import type { Socket } from 'node:net'
 import Fastify, { type FastifyInstance, LogController } from 'fastify'
 import type { Config } from './config.js'
 import type { Clock } from './core/clock.js'
+import { httpLimits, nodeHttpLimits } from './core/http-limits.js'
 import type { KeySource } from './keys/key-source.js'
 import type { Ledger } from './ledger/ledger.js'
 import accessPolicy from './plugins/access-policy.js'
@@ -11,8 +12,10 @@ import { answerConnectionError } from './plugins/connection-errors.js'
 import cors, { corsFields } from './plugins/cors.js'
 import httpConformance from './plugins/http-conformance.js'
 import idempotency from './plugins/idempotency.js'
+import jsonBody from './plugins/json-body.js'
 import notFound from './plugins/not-found.js'
 import openapi from './plugins/openapi.js'
+import pipelining from './plugins/pipelining.js'
 import problem, { sendRefusal, toRefusal } from './plugins/problem.js'
 import rateLimit from './plugins/rate-limit.js'
 import requestLog, { loggerOptions, logRequestEnd } from './plugins/request-log.js'
@@ -37,13 +40,6 @@ export interface AppParts {
   proofReplayStore?: ReplayStore
 }
 
-const bodyLimitBytes = 16_384
-const maxHeaderBytes = 16_384
-const requestTimeoutMs = 10_000
-const keepAliveTimeoutMs = 72_000
-/** How often Node looks for requests past their time; its own default would let them stay for half a minute more. */
-const timeoutCheckIntervalMs = 2000
-
 /** Builds the resource server: the one place where parts meet, in the order in which a request passes them. Does not listen. */
 export async function buildApp(
   config: Config,
@@ -61,15 +57,13 @@ export async function buildApp(
     logger: loggerOptions(config.LOG_LEVEL),
     logController: new LogController({ disableRequestLogging: true }),
     genReqId: () => randomUUID(),
-    bodyLimit: bodyLimitBytes,
-    requestTimeout: requestTimeoutMs,
-    keepAliveTimeout: keepAliveTimeoutMs,
-    http: {
-      maxHeaderSize: maxHeaderBytes,
-      headersTimeout: requestTimeoutMs,
-      connectionsCheckingInterval: timeoutCheckIntervalMs,
-      requireHostHeader: false,
-    },
+    bodyLimit: httpLimits.bodyBytes,
+    requestTimeout: httpLimits.requestTimeoutMs,
+    connectionTimeout: httpLimits.silenceTimeoutMs,
+    keepAliveTimeout: httpLimits.keepAliveTimeoutMs,
+    maxRequestsPerSocket: httpLimits.requestsPerConnection,
+    routerOptions: { maxParamLength: httpLimits.pathParameterLength },
+    http: { ...nodeHttpLimits, requireHostHeader: false },
     return503OnClosing: false,
     schemaController: zodSchemaController,
     frameworkErrors: (error, request, reply) => {
@@ -80,14 +74,15 @@ export async function buildApp(
     clientErrorHandler: (error: NodeJS.ErrnoException, socket: Socket) =>
       answerConnectionError(error, socket, publicUrl),
   })
-  app.removeContentTypeParser('text/plain')
-
+  app.server.maxConnections = httpLimits.connections
   // The size of all header fields is limited; their number must not be, or Node would drop what comes last.
   app.server.maxHeadersCount = 0
+  await app.register(pipelining)
   await app.register(problem, problemOptions)
   await app.register(requestLog)
   await app.register(responseHeaders, { publicUrl })
   await app.register(httpConformance, { publicUrl })
+  await app.register(jsonBody)
   await app.register(cors, { origins: config.CORS_ORIGINS })
   await app.register(notFound)
   await app.register(accessToken, {

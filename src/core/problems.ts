@@ -1,4 +1,5 @@
 import type { Challenge } from './challenge.js'
+import { httpLimits } from './http-limits.js'
 
 /** One row of the table of refusals. */
 export interface Problem {
@@ -238,7 +239,7 @@ export const problems = {
     status: 413,
     title: 'Payload too large',
     detail: 'The request body is too large',
-    remedy: 'Send at most 16 KiB. The token was not used up.',
+    remedy: `Send at most ${httpLimits.bodyBytes / 1024} KiB. The token was not used up.`,
     challenge: 'none',
   },
   'uri-too-long': {
@@ -251,8 +252,9 @@ export const problems = {
   'unsupported-media-type': {
     status: 415,
     title: 'Unsupported media type',
-    detail: 'The request body must be application/json',
-    remedy: 'Send JSON with "Content-Type: application/json". The token was not used up.',
+    detail: 'The request body must be application/json without a content coding',
+    remedy:
+      'Send JSON with "Content-Type: application/json", not compressed and without Content-Encoding. The token was not used up.',
     challenge: 'none',
   },
   'too-many-requests': {
@@ -267,7 +269,7 @@ export const problems = {
     status: 431,
     title: 'Header fields too large',
     detail: 'The request header fields are too large',
-    remedy: 'Send at most 16 KiB of header fields.',
+    remedy: `Send at most ${httpLimits.headerBytes / 1024} KiB of header fields.`,
     challenge: 'none',
   },
   'malformed-request': {
@@ -281,7 +283,7 @@ export const problems = {
     status: 408,
     title: 'Request timeout',
     detail: 'The request did not arrive in time',
-    remedy: 'Send the whole request within 10 seconds.',
+    remedy: `Send the whole request within ${httpLimits.requestTimeoutMs / 1000} seconds.`,
     challenge: 'none',
   },
   'keys-unavailable': {

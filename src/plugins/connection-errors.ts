@@ -7,6 +7,7 @@ import { fixedHeaders } from './response-headers.js'
 
 const problemByCode: Readonly<Record<string, ProblemName>> = {
   HPE_HEADER_OVERFLOW: 'headers-too-large',
+  HPE_CHUNK_EXTENSIONS_OVERFLOW: 'payload-too-large',
   ERR_HTTP_REQUEST_TIMEOUT: 'request-timeout',
 }
 

@@ -1,13 +1,18 @@
+import type { IncomingMessage } from 'node:http'
 import type { Socket } from 'node:net'
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import { Refusal } from '../core/refusal.js'
 import { answerConnectionError } from './connection-errors.js'
 
+/** RFC 9110 §7.2: a host, which may be empty, and a port, of the characters that RFC 3986 §3.2 allows there. */
+const hostPattern = /^(?:[\w.~!$&'()*+,;=%-]*|\[[\da-f:.]+\])(?::\d*)?$/i
+
 /**
- * What Node would answer by itself, in a form of its own, is decided here instead: an HTTP/1.1 request without exactly one
- * Host field is malformed (RFC 9112 §3.2), CONNECT is refused, and an expectation that is not known is ignored, as RFC 9110 §10.1.1 allows.
- * Needs a server with `requireHostHeader: false`. What the Host field says is never looked at.
+ * What Node would answer by itself, in a form of its own, or let pass, is decided here instead. Malformed are a version other than
+ * 1.0 and 1.1, an HTTP/1.1 request without exactly one Host field, a Host field that cannot be one (RFC 9112 §3.2), and a
+ * transfer coding in HTTP/1.0 (§6.1). CONNECT is refused, and an expectation that is not known is ignored, as RFC 9110 §10.1.1
+ * allows. Needs a server with `requireHostHeader: false`. Which host is named never matters.
  */
 export default fp(
   async (app: FastifyInstance, { publicUrl }: { publicUrl: string }) => {
@@ -15,10 +20,18 @@ export default fp(
       answerConnectionError(new Error('CONNECT is not served'), socket, publicUrl)
     })
     app.server.on('checkExpectation', (request, response) => app.server.emit('request', request, response))
-    app.addHook('onRequest', async ({ raw }) => {
-      const hosts = raw.rawHeaders.filter((field, index) => index % 2 === 0 && field.toLowerCase() === 'host')
-      if (raw.httpVersion === '1.1' && hosts.length !== 1) throw new Refusal('malformed-request')
+    app.addHook('onRequest', async ({ raw }, reply) => {
+      if (isWellFormed(raw)) return
+      reply.header('connection', 'close')
+      throw new Refusal('malformed-request')
     })
   },
   { name: 'http-conformance', fastify: '5.x', dependencies: ['problem'] },
 )
+
+function isWellFormed({ httpVersion, rawHeaders, headers }: IncomingMessage): boolean {
+  const hosts = rawHeaders.filter((_, index) => index % 2 === 1 && rawHeaders[index - 1]?.toLowerCase() === 'host')
+  if (!hosts.every((host) => hostPattern.test(host))) return false
+  if (httpVersion === '1.1') return hosts.length === 1
+  return httpVersion === '1.0' && hosts.length <= 1 && headers['transfer-encoding'] === undefined
+}

@@ -2,6 +2,7 @@ import { createServer, type Server } from 'node:http'
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import { AggregatorRegistry, Counter, collectDefaultMetrics, Gauge, Registry } from 'prom-client'
+import { nodeHttpLimits } from '../core/http-limits.js'
 
 /** What the admin listener shows. */
 export interface AdminView {
@@ -74,7 +75,7 @@ export function collectFromWorkers(): () => Promise<string> {
 
 /** Serves `/metrics` and `/health` on loopback, and nothing else. It is no part of the API and asks for no token. */
 export function listenForAdmin(port: number, view: AdminView): Promise<Server> {
-  const server = createServer((request, response) => {
+  const server = createServer(nodeHttpLimits, (request, response) => {
     answer(request.url, view).then(
       ({ status, type, body }) => response.writeHead(status, { 'content-type': type }).end(body),
       () => response.writeHead(500).end(),

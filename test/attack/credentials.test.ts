@@ -1,6 +1,6 @@
 import t from 'tap'
 import { exchangeOne, rawRequest } from '../helpers/raw-http.js'
-import { checkRefusal } from '../helpers/refusals.js'
+import { checkRefusal, type Expected } from '../helpers/refusals.js'
 import { balances, publicUrl, startTestApi, transferBody } from '../helpers/test-api.js'
 
 const api = await startTestApi(t)
@@ -153,10 +153,30 @@ t.test('a method override changes nothing', async (t) => {
     'X-HTTP-Method: GET',
     'X-Original-URL: /livez',
     'X-Rewrite-URL: /livez',
+    'X-Method-Override: GET',
   ]
   for (const field of overrides) {
     const answer = await exchangeOne(port, rawRequest('POST', '/transfers', [field, json], body))
     checkRefusal(t, answer, [401, 'missing-token'], field)
+    t.equal((await get('/accounts', `Authorization: Bearer ${read}`, field)).status, 200, `${field}, on a read`)
+  }
+  const toPost = await get('/accounts', `Authorization: Bearer ${unused}`, 'X-HTTP-Method-Override: POST')
+  t.equal(toPost.status, 200)
+})
+
+t.test('credentials made to be slow to read are answered like any others', async (t) => {
+  const values: [string, Expected][] = [
+    [`Bearer ${' '.repeat(15_000)}!`, [400, 'invalid-request']],
+    [`Bearer ${'a='.repeat(7500)}`, [400, 'invalid-request']],
+    [`Bearer ${'='.repeat(15_000)}`, [400, 'invalid-request']],
+    [`Bearer ${'a'.repeat(15_000)}!`, [400, 'invalid-request']],
+    [`Bearer ${'a.'.repeat(7500)}`, [401, 'invalid-token']],
+    [`Bearer ${'.'.repeat(8192)}`, [401, 'invalid-token']],
+    [`Bearer ${'A'.repeat(4000)}.${'A'.repeat(4000)}.`, [401, 'invalid-token']],
+    ['Bearer'.repeat(2500), [401, 'missing-token']],
+  ]
+  for (const [value, expected] of values) {
+    checkRefusal(t, await get('/accounts', `Authorization: ${value}`), expected, value.slice(0, 12))
   }
 })
 

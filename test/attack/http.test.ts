@@ -48,6 +48,32 @@ t.test('what the HTTP parser refuses is a problem, and the connection ends', asy
     ['a chunk longer than it says', `${transferHead}Transfer-Encoding: chunked\r\n\r\n2\r\n{}{}\r\n0\r\n\r\n`],
     ['a huge field', rawRequest('GET', '/livez', [`X: ${'x'.repeat(17_000)}`]), [431, 'headers-too-large']],
     ['a huge target', rawRequest('GET', `/${'x'.repeat(17_000)}`), [431, 'headers-too-large']],
+    ['a version of HTTP that is not served', 'GET /livez HTTP/2.0\r\nHost: x\r\n\r\n'],
+    ['no version', 'GET /livez\r\nHost: x\r\n\r\n'],
+    ['a Host field that is none', 'GET /livez HTTP/1.1\r\nHost: a b\r\n\r\n'],
+    ['a Host field with a user', 'GET /livez HTTP/1.1\r\nHost: a@b\r\n\r\n'],
+    ['a Host field with a path', 'GET /livez HTTP/1.0\r\nHost: a/b\r\n\r\n'],
+    ['two Host fields in HTTP/1.0', 'GET /livez HTTP/1.0\r\nHost: x\r\nHost: x\r\n\r\n'],
+    [
+      'chunks in HTTP/1.0',
+      `${transferHead.replace('1.1', '1.0')}Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n`,
+    ],
+    ['two equal lengths', `${transferHead}Content-Length: 2\r\nContent-Length: 2\r\n\r\n{}`],
+    ['a coding after a vertical tab', `${transferHead}Transfer-Encoding: \x0bchunked\r\n\r\n0\r\n\r\n`],
+    ['chunked twice', `${transferHead}Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n`],
+    ['a chunk size in another notation', `${transferHead}Transfer-Encoding: chunked\r\n\r\n0x2\r\n{}\r\n0\r\n\r\n`],
+    ['a chunk that ends in LF', `${transferHead}Transfer-Encoding: chunked\r\n\r\n2\n{}\n0\n\n`],
+    ['a CR within a field', 'GET /livez HTTP/1.1\r\nHost: x\r\nX: a\rTransfer-Encoding: chunked\r\n\r\n'],
+    [
+      'huge trailer fields',
+      `${transferHead}Transfer-Encoding: chunked\r\n\r\n0\r\nX: ${'x'.repeat(17_000)}\r\n\r\n`,
+      [431, 'headers-too-large'],
+    ],
+    [
+      'huge chunk extensions',
+      `${transferHead}Transfer-Encoding: chunked\r\n\r\n2;${'x'.repeat(17_000)}\r\n{}\r\n0\r\n\r\n`,
+      [413, 'payload-too-large'],
+    ],
     ['many fields', rawRequest('GET', '/livez', Array(5000).fill('X: xxx')), [431, 'headers-too-large']],
   ]
   for (const [name, bytes, expected = malformed] of requests) {
@@ -77,6 +103,63 @@ t.test('a client that goes away in the middle is answered, and books nothing', a
 t.test('a Content-Length that is too short: the request stands alone, and what follows is no request', async (t) => {
   const [first, second] = await exchange(port, `${transferHead}Content-Length: 2\r\n\r\n{}${body}`)
   checkRefusal(t, second ?? (first as NonNullable<typeof first>), malformed)
+})
+
+t.test('pipelined requests are answered in their order, each by itself', async (t) => {
+  const request = (path: string, ...fields: string[]) =>
+    ['GET ', path, ' HTTP/1.1\r\n', ...['Host: x', ...fields].map((field) => `${field}\r\n`), '\r\n'].join('')
+  const pipeline = [request('/openapi.json'), request('/accounts', bearer), request('/accounts'), request('/nowhere')]
+  const answers = await exchange(port, pipeline.join(''), { answers: 4 })
+  t.strictSame(
+    answers.map(({ status }) => status),
+    [200, 200, 401, 404],
+    'the first takes longest, and credentials are those of one request only',
+  )
+})
+
+t.test('behind a refusal that ends the connection nothing is carried out', async (t) => {
+  const whole = rawRequest('POST', '/transfers', [`Authorization: Bearer ${unused}`, json], body)
+  const tooLarge = `${transferHead}Content-Length: 20000\r\n\r\n${whole}`
+  checkRefusal(t, await exchangeOne(port, tooLarge), [413, 'payload-too-large'])
+  const garbage = `GET /livez HTTP/1.1\r\nHost: x\r\nX : y\r\n\r\n${whole}`
+  checkRefusal(t, await exchangeOne(port, garbage), malformed)
+  const refused: [string, string, Expected][] = [
+    ['no JSON', `${transferHead}Content-Length: 1\r\n\r\n{`, [400, 'invalid-input']],
+    ['no Host', 'GET /nowhere HTTP/1.1\r\n\r\n', malformed],
+  ]
+  for (const [name, first, expected] of refused) {
+    const answer = await exchangeOne(port, first + whole)
+    checkRefusal(t, answer, expected, name)
+    t.equal(answer.headers.get('connection'), 'close', name)
+  }
+  t.strictSame(await balances(api), opening)
+  const inBody = rawRequest('PUT', '/accounts', [json], whole)
+  checkRefusal(t, await exchangeOne(port, inBody), [405, 'method-not-allowed'], 'a request in a body is none')
+})
+
+t.test(
+  'RFC 9110 §6.5.1, §7.8: trailer fields are no header fields, and no other protocol is switched to',
+  async (t) => {
+    const chunked = `${json}\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0`
+    const late = `POST /transfers HTTP/1.1\r\nHost: x\r\n${chunked}\r\nAuthorization: Bearer ${unused}\r\n\r\n`
+    checkRefusal(t, await exchangeOne(port, late, { answers: 1 }), [401, 'missing-token'])
+    for (const protocol of ['websocket', 'h2c', 'TLS/1.2, HTTP/1.1']) {
+      const fields = [
+        'Upgrade: ',
+        protocol,
+        '\r\nConnection: Upgrade, HTTP2-Settings\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n',
+      ]
+      const head = `GET /accounts HTTP/1.1\r\nHost: x\r\n${fields.join('')}`
+      checkRefusal(t, await exchangeOne(port, `${head}\r\n`, { answers: 1 }), [401, 'missing-token'], protocol)
+      t.equal((await exchangeOne(port, `${head}${bearer}\r\n\r\n`, { answers: 1 })).status, 200, protocol)
+    }
+  },
+)
+
+t.test('field names of prototypes and unknown expectations change nothing', async (t) => {
+  const fields = ['__proto__: x', 'constructor: x', 'toString: x', 'hasOwnProperty: x', 'Expect: a miracle']
+  t.equal((await exchangeOne(port, rawRequest('GET', '/accounts', [bearer, ...fields]))).status, 200)
+  checkRefusal(t, await exchangeOne(port, rawRequest('GET', '/accounts', fields)), [401, 'missing-token'])
 })
 
 t.test('2000 fields in between do not hide a second Authorization field', async (t) => {

@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto'
+import { brotliCompressSync, deflateSync, gzipSync } from 'node:zlib'
 import t from 'tap'
 import { exchangeOne, rawRequest } from '../helpers/raw-http.js'
 import { checkRefusal, type Expected } from '../helpers/refusals.js'
@@ -204,13 +205,46 @@ t.test('two Idempotency-Key fields are 400', async (t) => {
   }
 })
 
-t.test('a member that stands twice counts once, and the answer says which', async (t) => {
-  const before = await balances(api)
-  const text = good.replace('"amount":', '"amount":"1.00","amount":')
-  const answer = await post(text, [`Authorization: Bearer ${tokens.transfer()}`, jsonType])
-  t.equal(answer.status, 201)
-  t.match(answer.body, { instructedAmount: { amount: '25.00' } })
-  t.equal((await balances(api))[ibans.alice], (before[ibans.alice] as bigint) - 2500n)
+t.test('RFC 7493 §2.3: a member name that stands twice is refused, whichever of the two is good', async (t) => {
+  const twice = [
+    good.replace('"amount":', '"amount":"1.00","amount":'),
+    good.replace('"amount":', '"amount":"25.00","amount":'),
+    good.replace('"amount":', '"am\\u006funt":"1.00","amount":'),
+    good.replace('"creditorAccount":', `"creditorAccount":{"iban":"${ibans.aliceSavings}"},"creditorAccount":`),
+    withMember(`"instructedAmount":{"currency":"EUR","amount":"25.00"}`),
+    withMember(`"creditorName":"a","creditorName":"a"`),
+  ]
+  for (const text of twice) {
+    const answer = await post(text)
+    checkRefusal(t, answer, invalid, text)
+    t.match(answer.body, { errors: [{ pointer: '', expected: /no member name stands twice/ }] })
+  }
+})
+
+t.test('RFC 8259 §8.1: a body that is not UTF-8 is refused rather than repaired', async (t) => {
+  for (const bytes of ['\xff', '\xc0\xaf', '\xed\xa0\x80', '\xf4\x90\x80\x80', '\xc3']) {
+    checkRefusal(t, await post(withMember(`"creditorName":"${bytes}"`)), invalid, JSON.stringify(bytes))
+  }
+})
+
+t.test('RFC 9110 §15.5.16: no content coding is undone, so a small body never becomes a large one', async (t) => {
+  const bomb = gzipSync(`${good}${' '.repeat(10_000_000)}`).toString('latin1')
+  const bodies: [string, string][] = [
+    ['gzip', bomb],
+    ['gzip', gzipSync(good).toString('latin1')],
+    ['deflate', deflateSync(good).toString('latin1')],
+    ['br', brotliCompressSync(good).toString('latin1')],
+    ['gzip', good],
+    ['x', good],
+    ['identity, gzip', good],
+    ['', good],
+  ]
+  for (const [coding, text] of bodies) {
+    const answer = await post(text, [bearer, jsonType, `Content-Encoding: ${coding}`])
+    checkRefusal(t, answer, [415, 'unsupported-media-type'], coding)
+  }
+  checkRefusal(t, await post('{}', [bearer, jsonType, 'Content-Encoding: Identity']), invalid, 'none')
+  checkRefusal(t, await post(bomb), invalid, 'not announced')
 })
 
 t.test('text that looks like code is stored and returned as text', async (t) => {
@@ -221,6 +255,7 @@ t.test('text that looks like code is stored and returned as text', async (t) => 
     '%00%0a',
     '__proto__',
     '\u202egnp.exe',
+    'a: b, "c": {"d": [1, "e\\\\"]}: \\" :',
   ]
   for (const remittanceInformationUnstructured of texts) {
     const json = transferBody({ remittanceInformationUnstructured, creditorName: randomUUID() })

@@ -1,4 +1,4 @@
-import { connect } from 'node:net'
+import { connect, type Socket } from 'node:net'
 
 /** One answer as it stood on the wire. */
 export interface RawAnswer {
@@ -18,9 +18,12 @@ export interface ExchangeOptions {
   answers?: number
   /** Called when everything but the last byte was written; that byte follows when it resolves. */
   beforeLastByte?: () => Promise<void>
+  /** Sent a byte at a time after the bytes, over and over, for as long as the connection is open. */
+  drip?: string
 }
 
 const deadlineMs = 5000
+const dripIntervalMs = 20
 
 /**
  * The bytes, one a character, of a request that asks for the connection to be closed. `Content-Length` is added when there
@@ -38,7 +41,7 @@ export async function exchange(port: number, bytes: string, options: ExchangeOpt
   let wire = ''
   await new Promise<void>((resolve, reject) => {
     const socket = connect(port, '127.0.0.1', () => {
-      const { beforeLastByte } = options
+      const { beforeLastByte, drip } = options
       if (options.halfClose === true) socket.end(bytes, 'latin1')
       else if (beforeLastByte === undefined) socket.write(bytes, 'latin1')
       else
@@ -47,6 +50,7 @@ export async function exchange(port: number, bytes: string, options: ExchangeOpt
           'latin1',
           () => void beforeLastByte().then(() => socket.write(bytes.slice(-1))),
         )
+      if (drip !== undefined) dripInto(socket, drip)
     })
     socket.setNoDelay()
     socket.setEncoding('latin1')
@@ -65,6 +69,15 @@ export async function exchange(port: number, bytes: string, options: ExchangeOpt
   const { answers, rest } = parseAnswers(wire, bodiless)
   if (rest !== '') throw new Error(`no whole HTTP answer: ${JSON.stringify(rest.slice(0, 80))}`)
   return answers
+}
+
+function dripInto(socket: Socket, bytes: string): void {
+  let sent = 0
+  const timer = setInterval(() => {
+    socket.write(bytes[sent % bytes.length] as string, 'latin1')
+    sent += 1
+  }, dripIntervalMs)
+  socket.once('close', () => clearInterval(timer))
 }
 
 /** The same for bytes that must have exactly one answer. */
