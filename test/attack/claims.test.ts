@@ -169,6 +169,38 @@ t.test('9068-4-13 (RFC 9068 §4): names that are not the scope grant nothing', a
   }
 })
 
+t.test('RFC 7519 §7.3: names that only look alike are compared as they are, never normalised', async (t) => {
+  const alike = (text: string): string[] =>
+    [
+      text.replace('e', '\u0435'),
+      text.replace('a', '\u0430'),
+      text.replace('s', '\u017f'),
+      text.replace('n', '\uff4e'),
+      text.replace(':', '\uff1a'),
+      text.replace(':', '\u2236'),
+      `${text}\u200b`,
+      `\ufeff${text}`,
+      text.replace('e', 'e\u0301'),
+      text.replace(':', '\u00ad:'),
+    ].filter((other) => other !== text)
+  for (const scope of alike('transfer:funds')) {
+    await refuseToken(t, api, tokens.sign(strong({ scope })), `scope ${JSON.stringify(scope)}`)
+    await refuseToken(t, api, tokens.sign(strong({ scope: `read:accounts ${scope}` })), 'beside a good scope')
+  }
+  for (const aud of alike(publicUrl)) await refuseToken(t, api, tokens.sign(strong({ aud })), JSON.stringify(aud))
+  for (const iss of alike(issuer.url)) {
+    await refuseToken(t, api, tokens.sign(strong({ iss })), JSON.stringify(iss))
+  }
+  for (const acr of alike('urn:stepgate:acr:mfa')) {
+    const answer = await call('POST', '/transfers', { token: tokens.sign(strong({ acr })), json: transferBody() })
+    checkRefusal(t, answer, [401, 'insufficient-user-authentication'], `acr ${JSON.stringify(acr)}`)
+  }
+  for (const sub of alike('alice')) {
+    const { body } = await call('GET', '/accounts', { token: tokens.read({ sub }) })
+    t.strictSame(body, { accounts: [] }, JSON.stringify(sub))
+  }
+})
+
 t.test('9068-4-10 (RFC 9068 §4): exp refuses from its very second on (RFC 7519 §4.1.4), plus the leeway', async (t) => {
   const exp = clock.nowSeconds + 100
   const [read, transfer] = [tokens.read({ exp }), tokens.sign(strong({ exp }))]

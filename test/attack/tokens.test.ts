@@ -1,5 +1,8 @@
-import { createHmac, createPublicKey, type JsonWebKey } from 'node:crypto'
+import { createHmac, createPublicKey, type JsonWebKey, sign } from 'node:crypto'
+import { deflateRawSync } from 'node:zlib'
+import { CompactEncrypt, importJWK, type JWK } from 'jose'
 import t, { type Test } from 'tap'
+import { exchangeOne, rawRequest } from '../helpers/raw-http.js'
 import { checkRefusal, refuseToken } from '../helpers/refusals.js'
 import { balances, startTestApi } from '../helpers/test-api.js'
 import { makeKey, type SigningKey, signCompact, TestIssuer } from '../helpers/test-issuer.js'
@@ -9,6 +12,12 @@ const { call, issuer, tokens } = api
 const opening = await balances(api)
 const keys = Object.values(issuer.keys)
 const strong = () => JSON.parse(Buffer.from(tokens.transfer().split('.')[1] as string, 'base64url').toString())
+
+/** A genuine ES256 signature over a signing input that `signCompact` would not make. */
+function signText(input: string): string {
+  const key = { key: issuer.keys.ES256.privateKey, dsaEncoding: 'ieee-p1363' } as const
+  return sign('sha256', Buffer.from(input), key).toString('base64url')
+}
 
 async function accept(t: Test, token: string, label: string): Promise<void> {
   t.equal((await call('GET', '/accounts', { token })).status, 200, label)
@@ -155,6 +164,48 @@ t.test('8725-3.10-2 (RFC 8725 §3.10): addresses inside the header are never cal
 t.test('RFC 7515 §4.1.11: crit in any form is refused', async (t) => {
   for (const crit of [null, [], ['exp'], ['b64'], ['x'], 'exp', {}, 0, false]) {
     await refuseToken(t, api, tokens.sign(strong(), { crit, exp: 1, b64: true }), `crit ${JSON.stringify(crit)}`)
+  }
+})
+
+t.test('RFC 7797 §6: a payload that is not encoded is refused, with and without crit', async (t) => {
+  const { alg, kid } = issuer.keys.ES256
+  const payload = JSON.stringify(strong())
+  for (const crit of [['b64'], undefined]) {
+    const header = JSON.stringify({ alg, typ: 'at+jwt', kid, b64: false, crit })
+    const head = Buffer.from(header).toString('base64url')
+    const plain = Buffer.from(payload).toString('base64url')
+    const over = (text: string) => signText(`${head}.${text}`)
+    await refuseToken(t, api, `${head}.${plain}.${over(payload)}`, 'signed as it is, sent encoded')
+    await refuseToken(t, api, `${head}..${over(payload)}`, 'detached')
+    const sent = await exchangeOne(
+      api.port,
+      rawRequest('GET', '/accounts', [`Authorization: Bearer ${head}.${payload}.${over(payload)}`]),
+    )
+    checkRefusal(t, sent, [400, 'invalid-request'], 'sent as it is')
+  }
+})
+
+t.test('RFC 7516, RFC 7519 §5.2: nothing is decrypted, unpacked or looked for inside another token', async (t) => {
+  const inner = tokens.transfer()
+  const claims = JSON.stringify(strong())
+  const { jwk, kid } = issuer.keys.RS256
+  const signed = (payload: Buffer | string, member: Record<string, string>) => {
+    const header = { alg: 'ES256', typ: 'at+jwt', kid: issuer.keys.ES256.kid, ...member }
+    const input = [JSON.stringify(header), payload].map((part) => Buffer.from(part).toString('base64url')).join('.')
+    return `${input}.${signText(input)}`
+  }
+  await refuseToken(t, api, signed(inner, { cty: 'JWT' }), 'nested')
+  await refuseToken(t, api, signed(JSON.stringify(inner), { cty: 'JWT' }), 'nested, as a JSON string')
+  await refuseToken(t, api, signed(deflateRawSync(claims), { zip: 'DEF' }), 'compressed')
+  const publicKey = await importJWK(jwk as JWK, 'RSA-OAEP-256')
+  for (const [plaintext, cty] of [
+    [claims, undefined],
+    [inner, 'JWT'],
+  ] as const) {
+    const encrypted = await new CompactEncrypt(Buffer.from(plaintext))
+      .setProtectedHeader({ alg: 'RSA-OAEP-256', enc: 'A256GCM', kid, typ: 'at+jwt', ...(cty && { cty }) })
+      .encrypt(publicKey)
+    await refuseToken(t, api, encrypted, 'encrypted with the public key of the issuer')
   }
 })
 
