@@ -34,6 +34,21 @@ function isCanonicalBase64url(part: string): boolean {
   }
 }
 
+const utf8 = new TextDecoder('utf-8', { fatal: true })
+
+/**
+ * Whether header and payload of a compact JWS are UTF-8 (RFC 7519 §7.2). JSON readers that repair broken text would make two names
+ * one. It does not look at what they say, and takes the canonical base64url for granted.
+ */
+export function isUtf8Jwt(token: string): boolean {
+  try {
+    for (const part of token.split('.', 2)) utf8.decode(Buffer.from(part, 'base64url'))
+    return true
+  } catch {
+    return false
+  }
+}
+
 /**
  * Picks alg and kid out of a decoded JOSE header, or returns undefined when this server must not verify it: an
  * algorithm outside the list (RFC 8725 §3.1), a typ other than the profile's (RFC 9068 §4), no usable kid, or any `crit`

@@ -6,7 +6,7 @@ import { LRUCache } from 'lru-cache'
 import type { AccessPolicy } from '../core/access-policy.js'
 import { type AccessToken, type TokenExpectations, validateAccessToken } from '../core/access-token.js'
 import type { Clock } from '../core/clock.js'
-import { isCanonicalCompactJwt, readJoseHeader } from '../core/compact-jwt.js'
+import { isCanonicalCompactJwt, isUtf8Jwt, readJoseHeader } from '../core/compact-jwt.js'
 import { readCredentials, type TokenScheme } from '../core/credentials.js'
 import { Refusal } from '../core/refusal.js'
 import { type TokenProfileName, toStandardClaims } from '../core/token-profile.js'
@@ -150,7 +150,7 @@ export default fp(
     }
 
     async function verify(request: FastifyRequest, text: string): Promise<AccessToken> {
-      if (!isCanonicalCompactJwt(text)) throw new Refusal('invalid-token')
+      if (!isCanonicalCompactJwt(text) || !isUtf8Jwt(text)) throw new Refusal('invalid-token')
       request.bearerToken = text
       const payload: object = await request[jwtDecorators.verify]<object>().catch(refuse)
       request.bearerToken = null

@@ -121,11 +121,25 @@ t.test('a header or payload that is no JSON object is refused, signed or not', a
     await refuseToken(t, api, signCompact(header, text, ES256), `payload ${JSON.stringify(text.slice(0, 20))}`)
     await refuseToken(t, api, signCompact(text, claims, ES256), `header ${JSON.stringify(text.slice(0, 20))}`)
   }
-  const broken = Buffer.concat([Buffer.from('{"a":"'), Buffer.from([0xff, 0xc0]), Buffer.from('"}')]).toString(
-    'base64url',
-  )
-  await refuseToken(t, api, signText(`${parts(tokens.read())[0]}.${broken}`), 'payload with broken UTF-8')
 })
+
+t.test(
+  'RFC 7519 §7.2: a header or payload that is not UTF-8 is refused, though nothing else is wrong with it',
+  async (t) => {
+    const withBytes = (object: object, ...bytes: number[]): string => {
+      const [before, after] = JSON.stringify({ pad: '|', ...object }).split('|') as [string, string]
+      return Buffer.concat([Buffer.from(before), Buffer.from(bytes), Buffer.from(after)]).toString('base64url')
+    }
+    const claims = tokens.claims({ scope: 'read:accounts transfer:funds' })
+    const genuine = signText(`${withBytes(header, 0xc3, 0xa9)}.${withBytes(claims, 0xf0, 0x9f, 0xa6, 0x8a)}`)
+    t.equal((await call('GET', '/accounts', { token: genuine })).status, 200, 'UTF-8')
+    for (const bytes of [[0xff], [0x80], [0xc0, 0x80], [0xed, 0xa0, 0x80], [0xe2, 0x82]]) {
+      const label = Buffer.from(bytes).toString('hex')
+      await refuseToken(t, api, signText(`${withBytes(header)}.${withBytes(claims, ...bytes)}`), `payload ${label}`)
+      await refuseToken(t, api, signText(`${withBytes(header, ...bytes)}.${withBytes(claims)}`), `header ${label}`)
+    }
+  },
+)
 
 t.test('8725-3.3-1 (RFC 8725 §3.3): forged ECDSA signatures are refused', async (t) => {
   const [head, payload, signature] = parts(tokens.transfer())
