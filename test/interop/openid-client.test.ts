@@ -1,0 +1,104 @@
+import * as client from 'openid-client'
+import t, { type Test } from 'tap'
+import { auditBank } from '../helpers/bank-audit.js'
+import { callback, client as demoClient, startBankWithLogins } from '../helpers/bank-with-logins.js'
+import { acrMfa, ibans, transferBody } from '../helpers/test-api.js'
+
+/** A bank's app on openid-client, with alice at its browser. */
+async function start(t: Test, changes: Record<string, string> = {}) {
+  const bank = await startBankWithLogins(t, changes)
+  const metadata = { id_token_signed_response_alg: 'ES256' }
+  const execute = [client.allowInsecureRequests]
+  const { issuer } = bank
+  const config = await client.discovery(new URL(issuer), demoClient.client_id, metadata, client.None(), { execute })
+
+  /** The authorization code flow with PKCE (RFC 7636). The parameters go into the authorization request as they are. */
+  async function authorize(parameters: Record<string, string>, options?: client.DPoPOptions) {
+    const pkceCodeVerifier = client.randomPKCECodeVerifier()
+    const expectedState = client.randomState()
+    const url = client.buildAuthorizationUrl(config, {
+      redirect_uri: callback,
+      code_challenge: await client.calculatePKCECodeChallenge(pkceCodeVerifier),
+      code_challenge_method: 'S256',
+      state: expectedState,
+      ...parameters,
+    })
+    const { callbackUrl, asked } = await bank.visit(url)
+    const checks = { pkceCodeVerifier, expectedState }
+    const tokens = await client.authorizationCodeGrant(config, callbackUrl, checks, {}, options)
+    return { token: tokens.access_token, scope: tokens.scope, asked }
+  }
+
+  function read(token: string, options?: client.DPoPOptions): Promise<Response> {
+    const url = new URL(`${bank.apiUrl}/accounts`)
+    return client.fetchProtectedResource(config, token, url, 'GET', null, undefined, options)
+  }
+
+  function transfer(token: string, options?: client.DPoPOptions): Promise<Response> {
+    const url = new URL(`${bank.apiUrl}/transfers`)
+    const headers = new Headers({ 'content-type': 'application/json' })
+    const body = JSON.stringify(transferBody())
+    return client.fetchProtectedResource(config, token, url, 'POST', body, headers, options)
+  }
+
+  return { ...bank, config, authorize, read, transfer }
+}
+
+/** The parameters of the challenge that a request is refused with, as the client hands them over. */
+async function challengeOf(request: Promise<Response>, scheme = 'bearer'): Promise<Record<string, string | undefined>> {
+  const error: unknown = await request.then(
+    ({ status }) => status,
+    (reason: unknown) => reason,
+  )
+  if (!(error instanceof client.WWWAuthenticateChallengeError))
+    throw new Error('expected a challenge', { cause: error })
+  return { ...error.cause.find((challenge) => challenge.scheme === scheme)?.parameters }
+}
+
+t.test(
+  'RFC 9470 §4: the parameters of the challenge, passed on unchanged, lead to a token that pays once',
+  async (t) => {
+    const { apiUrl, dataFolder, authorize, read, transfer } = await start(t)
+    const reading = await authorize({ scope: 'openid read:accounts' })
+    t.match(reading, { scope: 'read:accounts', asked: ['password'] })
+    t.equal((await read(reading.token)).status, 200)
+
+    const { realm, error, error_description, resource_metadata, ...parameters } = await challengeOf(
+      transfer(reading.token),
+    )
+    t.equal(error, 'insufficient_scope')
+    t.equal(resource_metadata, `${apiUrl}/.well-known/oauth-protected-resource`)
+    t.strictSame(parameters, { scope: 'transfer:funds', acr_values: acrMfa, max_age: '300' })
+
+    const paying = await authorize(parameters as Record<string, string>)
+    t.match(paying, { scope: 'transfer:funds', asked: ['second factor'] })
+    t.equal((await transfer(paying.token)).status, 201)
+    const again = await challengeOf(transfer(paying.token))
+    t.match(again, { error: 'invalid_token', ...parameters }, 'and may step up again by the same parameters')
+    t.equal((await read(reading.token)).status, 200, 'the first token still reads')
+    t.equal((await auditBank(t, dataFolder)).balances[ibans.bob], 22_500n, 'paid once')
+  },
+)
+
+t.test(
+  'RFC 9396: the authorization details of a refusal, passed on unchanged, lead to a token for that payment',
+  async (t) => {
+    const { dataFolder, authorize, transfer } = await start(t, { TRANSACTION_BINDING: 'require' })
+    const unbound = await authorize({ scope: 'openid transfer:funds', acr_values: acrMfa })
+    const error: unknown = await transfer(unbound.token).catch((reason: unknown) => reason)
+    if (!(error instanceof client.WWWAuthenticateChallengeError))
+      throw new Error('expected a challenge', { cause: error })
+    const { scope, acr_values, max_age, authorization_details } = (await error.response.json()) as Record<
+      string,
+      unknown
+    >
+    const bound = await authorize({
+      scope: String(scope),
+      acr_values: String(acr_values),
+      max_age: String(max_age),
+      authorization_details: JSON.stringify(authorization_details),
+    })
+    t.equal((await transfer(bound.token)).status, 201)
+    t.equal((await auditBank(t, dataFolder)).balances[ibans.bob], 22_500n, 'paid once')
+  },
+)
