@@ -1,7 +1,6 @@
 import { join } from 'node:path'
 import Database from 'libsql'
 import { Client } from 'pg'
-import type { Test } from 'tap'
 
 /** What the books hold, for a test to compare with what clients were told. */
 export interface Books {
@@ -10,6 +9,11 @@ export interface Books {
   /** Minor units by IBAN. */
   balances: Record<string, bigint>
   spentTokens: number
+}
+
+/** What is told of a comparison: a test of tap, or anything that throws. */
+export interface Comparison {
+  strictSame: (found: unknown, wanted: unknown, what: string) => unknown
 }
 
 /** Each selects rows that must not be there. In words that both engines understand. */
@@ -43,7 +47,7 @@ const violations: Record<string, string> = {
  *
  * @param where a PostgreSQL URL, or the folder of a SQLite ledger
  */
-export async function auditBank(t: Test, where: string, acknowledged: readonly string[] = []): Promise<Books> {
+export async function auditBank(t: Comparison, where: string, acknowledged: readonly string[] = []): Promise<Books> {
   const { select, close } = await openBooks(where)
   try {
     const found: Record<string, unknown[][]> = {}

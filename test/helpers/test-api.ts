@@ -61,7 +61,7 @@ export interface TestApiOptions {
 }
 
 /** The whole resource server on a free port, with a real issuer, a real ledger in a folder of its own and a clock to step. */
-export async function startTestApi(t: Test, options: TestApiOptions = {}) {
+export async function startTestApi(t: Pick<Test, 'teardown'>, options: TestApiOptions = {}) {
   const clock = options.clock ?? new ManualClock()
   const issuer = options.issuer ?? (await TestIssuer.start())
   const folder = mkdtempSync(join(tmpdir(), 'stepgate-test-'))

@@ -33,7 +33,8 @@ export function signCompact(header: object | string, payload: object | string, k
   return `${input}.${signatureOf(input, key).toString('base64url')}`
 }
 
-function signatureOf(input: string, { alg, privateKey }: SigningKey): Buffer {
+/** The signature of a JWS signing input (RFC 7515 §5.1). */
+export function signatureOf(input: string, { alg, privateKey }: SigningKey): Buffer {
   const data = Buffer.from(input)
   if (alg === 'EdDSA') return sign(null, data, privateKey)
   if (alg.startsWith('ES')) return sign('sha256', data, { key: privateKey, dsaEncoding: 'ieee-p1363' })
