@@ -67,19 +67,35 @@ export const jsonText: fc.Arbitrary<string> = fc.oneof(
   { weight: 2, arbitrary: fc.jsonValue({ maxDepth: 2, stringUnit: 'binary' }).map((value) => JSON.stringify(value)) },
 )
 
-/** Edits of an object whose usual names, and values that mean something, are given. */
-export function memberEdits(names: readonly string[], values: readonly string[]): fc.Arbitrary<MemberEdit> {
-  const name = fc.oneof(
-    { weight: 8, arbitrary: fc.constantFrom(...names) },
-    { weight: 1, arbitrary: fc.constantFrom('__proto__', 'constructor', 'toString', '') },
-    { weight: 1, arbitrary: markedText },
+/** Edits of an object: for each of its usual names the values that mean something there, or nearly. */
+export function memberEdits(values: Readonly<Record<string, readonly unknown[]>>): fc.Arbitrary<MemberEdit> {
+  const names = Object.keys(values)
+  const telling = fc.oneof(
+    ...names.map((name) =>
+      fc.record({ name: fc.constant(name), json: fc.constantFrom(...(values[name] ?? []).map(toJson)) }),
+    ),
   )
-  const json = fc.oneof({ weight: 2, arbitrary: fc.constantFrom(...values) }, { weight: 3, arbitrary: jsonText })
+  const odd = fc.record({
+    name: fc.oneof(
+      { weight: 8, arbitrary: fc.constantFrom(...names) },
+      { weight: 1, arbitrary: fc.constantFrom('__proto__', 'constructor', 'toString', '') },
+      { weight: 1, arbitrary: markedText },
+    ),
+    json: jsonText,
+  })
+  const member = fc.oneof({ weight: 3, arbitrary: telling }, { weight: 2, arbitrary: odd })
   return fc.oneof(
-    { weight: 4, arbitrary: fc.record({ edit: fc.constant('set' as const), name, json }) },
-    { weight: 1, arbitrary: fc.record({ edit: fc.constant('remove' as const), name }) },
-    { weight: 2, arbitrary: fc.record({ edit: fc.constant('add' as const), name, json, inFront: fc.boolean() }) },
+    { weight: 5, arbitrary: member.map((one) => ({ edit: 'set' as const, ...one })) },
+    { weight: 1, arbitrary: fc.constantFrom(...names).map((name) => ({ edit: 'remove' as const, name })) },
+    {
+      weight: 1,
+      arbitrary: fc.tuple(member, fc.boolean()).map(([one, inFront]) => ({ edit: 'add' as const, ...one, inFront })),
+    },
   )
+}
+
+function toJson(value: unknown): string {
+  return JSON.stringify(value)
 }
 
 export const byteEdit: fc.Arbitrary<ByteEdit> = fc.record({

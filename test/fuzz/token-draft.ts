@@ -62,75 +62,70 @@ const transitEdit: fc.Arbitrary<TransitEdit> = fc.oneof(
 export function tokenDrafts({ issuer, config, clock }: TestApi): fc.Arbitrary<TokenDraft> {
   const now = clock.nowSeconds
   const keys = Object.values(issuer.keys)
-  const headerValues = [
-    ...[
-      'at+jwt',
-      'application/at+jwt',
-      'AT+JWT',
-      'JWT',
-      'application/jwt',
-      'at+jwt ',
-      'none',
-      'HS256',
-      'ES384',
-      'Ed25519',
-    ],
-    ...[
-      'es256',
-      ...algorithms,
-      ...keys.map(({ kid }) => kid),
-      'x'.repeat(257),
-      issuer.url,
+  const audience = config.AUDIENCE
+  const types = ['at+jwt', 'application/at+jwt', 'AT+JWT', 'JWT', 'application/jwt', 'at+jwt ', ['at+jwt'], null]
+  const headerEdits = memberEdits({
+    alg: [...algorithms, 'none', 'HS256', 'ES384', 'Ed25519', 'es256', ['ES256'], null],
+    typ: types,
+    kid: [...keys.map(({ kid }) => kid), 'x', 'x'.repeat(257), '', [keys[0]?.kid], 0, null],
+    crit: [[], ['b64'], ['exp'], null],
+    b64: [true, false],
+    jwk: keys.map(({ jwk }) => jwk),
+    jku: [issuer.url],
+    cty: ['JWT'],
+    zip: ['DEF'],
+  })
+  // In the units of the claim; the leeway is 5 s.
+  const around = [-400, -6, -5, -4, -1, 0, 0.5, 4, 5, 6, 300].map((seconds) => now + seconds)
+  const times = [...around, now * 1000, String(now), 0, -1, 1.5, 2 ** 53, null]
+  const texts = [
+    '',
+    ' ',
+    'x',
+    'x'.repeat(255),
+    'x'.repeat(256),
+    'x'.repeat(257),
+    '\ud800',
+    '\ufffd',
+    'a\0',
+    ['alice'],
+    1,
+    null,
+  ]
+  const claimEdits = memberEdits({
+    iss: [[issuer.url], `${issuer.url}/`, issuer.url.toUpperCase(), null],
+    aud: [
+      [audience],
+      [audience, 1],
+      [audience, 'x'],
+      [[audience]],
       [],
-      ['exp'],
-      ['b64'],
-      false,
+      `${audience}/`,
+      'x',
+      { 0: audience, length: 1 },
+      null,
     ],
-    ...keys.map(({ jwk }) => jwk),
-  ].map((value) => JSON.stringify(value))
-  const claimValues = [
-    ...[
-      issuer.url,
-      [issuer.url],
-      `${issuer.url}/`,
-      config.AUDIENCE,
-      [config.AUDIENCE],
-      [config.AUDIENCE, 1],
-      ['x'],
-      'alice',
-    ],
-    ...[
-      'x'.repeat(255),
-      'x'.repeat(256),
-      'x'.repeat(257),
-      'read:accounts',
+    sub: texts,
+    client_id: texts,
+    jti: texts,
+    exp: times,
+    iat: times,
+    nbf: times,
+    scope: [
+      '',
+      'x',
       ' read:accounts',
+      'read:accounts  x',
       ['read:accounts'],
-      'x  y',
-      {},
+      'read:accounts\tx',
+      'read:accounts é',
+      null,
     ],
-    ...[-400, -6, -5, -1, 0, 1, 4, 5, 6, 300, 1e6].map((seconds) => now + seconds),
-    ...[now + 0.5, -1, 2 ** 53, { jkt: 'x' }, [{ type: 'x' }], [{}]],
-  ].map((value) => JSON.stringify(value))
-  const headerEdits = memberEdits(['alg', 'typ', 'kid', 'crit', 'b64', 'jwk', 'jku', 'x5c', 'cty', 'zip'], headerValues)
-  const claimEdits = memberEdits(
-    [
-      'iss',
-      'aud',
-      'sub',
-      'client_id',
-      'jti',
-      'exp',
-      'iat',
-      'nbf',
-      'scope',
-      'cnf',
-      'authorization_details',
-      'acr',
-      'amr',
-    ],
-    claimValues,
-  )
+    cnf: [{}, null, { jkt: 'x' }, { jwk: keys[0]?.jwk }],
+    authorization_details: [null, {}, [], [{}], [null], [{ type: 'x' }], [{ type: 1 }], 'x'],
+    acr: ['x', ['x'], null],
+    auth_time: times,
+  })
   const change: fc.Arbitrary<Partial<TokenDraft>> = fc.oneof(
     { weight: 3, arbitrary: fc.record({ header: fc.array(headerEdits, { minLength: 1, maxLength: 2 }) }) },
     { weight: 5, arbitrary: fc.record({ claims: fc.array(claimEdits, { minLength: 1, maxLength: 2 }) }) },
