@@ -6,7 +6,7 @@ import { fuzzProperties } from './properties.js'
 import { WatchedApi } from './watched-api.js'
 
 // A new seed each time, which a failure names; `npm run fuzz -- --seed N` looks longer.
-const limits = { seed: randomInt(2 ** 31), numRuns: 300, interruptAfterTimeLimit: 5000 }
+const limits = { seed: randomInt(2 ** 31), numRuns: 200, interruptAfterTimeLimit: 5000 }
 
 const api = await startTestApi(t)
 const watched = new WatchedApi(api)

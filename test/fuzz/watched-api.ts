@@ -22,6 +22,9 @@ export interface WatchedRequest {
 /** Stands in every text that a property makes up, so that an echo is seen wherever it comes from. */
 export const marker = 'vJ0zQmark'
 
+export const jsonType = 'Content-Type: application/json'
+export const bearer = (token: string): string => `Authorization: Bearer ${token}`
+
 /** Shorter parts of a token may stand in an answer by chance. */
 const shortestSecret = 16
 const challengeMembers = ['error', 'error_description', 'scope', 'acr_values', 'max_age', 'resource_metadata']
