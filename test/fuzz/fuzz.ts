@@ -23,8 +23,8 @@ const number = (text: string): number => {
   throw new Error(`expected a whole number, got ${JSON.stringify(text)}`)
 }
 const numRuns = number(values.runs)
-// "Every property held" would be said of nothing.
-if (numRuns === 0) throw new Error('expected at least one run, got --runs 0')
+// "The books balance" would be said of nothing.
+if (numRuns === 0 || values.minutes === '0') throw new Error('expected at least one run and one minute, got 0')
 const endMs = values.minutes === undefined ? Infinity : performance.now() + number(values.minutes) * 60_000
 const firstSeed = values.seed === undefined ? randomInt(2 ** 31) : number(values.seed)
 
