@@ -11,6 +11,7 @@ export function challenges() {
   )
   const maybe = fc.option(text, { nil: undefined })
   const challenge = fc.record({
+    scheme: fc.constant('Bearer' as const),
     realm: text,
     error: fc.constantFrom('invalid_token', 'insufficient_scope', undefined),
     scope: maybe,

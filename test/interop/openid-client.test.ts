@@ -102,3 +102,20 @@ t.test(
     t.equal((await auditBank(t, dataFolder)).balances[ibans.bob], 22_500n, 'paid once')
   },
 )
+
+t.test('RFC 9449 §8, §9: openid-client binds a token to its key and follows the nonces of the API', async (t) => {
+  const { config, dataFolder, authorize, read, transfer } = await start(t, { DPOP: 'require', DPOP_NONCE: 'on' })
+  const DPoP = client.getDPoPHandle(config, await client.randomDPoPKeyPair('ES256'))
+  const reading = await authorize({ scope: 'openid read:accounts' }, { DPoP })
+  const offered = await challengeOf(read(reading.token), 'dpop')
+  t.match(offered, { algs: /\bES256\b/ }, 'without a proof the client learns what is wanted')
+  t.equal((await read(reading.token, { DPoP })).status, 200, 'the client asks again with the nonce by itself')
+
+  const { scope, acr_values, max_age, error } = await challengeOf(transfer(reading.token, { DPoP }), 'dpop')
+  t.equal(error, 'insufficient_scope')
+  const parameters = { scope: String(scope), acr_values: String(acr_values), max_age: String(max_age) }
+  const paying = await authorize(parameters, { DPoP })
+  t.equal((await transfer(paying.token, { DPoP })).status, 201)
+  t.match(await challengeOf(transfer(paying.token, { DPoP }), 'dpop'), { error: 'invalid_token', ...parameters })
+  t.equal((await auditBank(t, dataFolder)).balances[ibans.bob], 22_500n, 'paid once')
+})
