@@ -75,11 +75,7 @@ async function work(worker: Worker, config: Config, warnings: readonly string[])
 /** Resolves once the primary has opened the accounts. */
 function awaitAccounts(): Promise<void> {
   return new Promise((resolve) => {
-    process.on('message', function listen(message) {
-      if (readMessage(message)?.stepgate !== 'accounts-open') return
-      process.off('message', listen)
-      resolve()
-    })
+    process.on('message', (message) => readMessage(message)?.stepgate === 'accounts-open' && resolve())
     process.send?.({ stepgate: 'await-accounts' } satisfies WorkerMessage)
   })
 }

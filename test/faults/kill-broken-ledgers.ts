@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
+import Database from 'libsql'
 import type { Ledger } from '#src/ledger/ledger.js'
-import { sqliteConnection } from './kill-sqlite-driver.js'
 
 /** How late a ledger that commits late does so. */
 const latenessMs = 100
@@ -37,18 +37,18 @@ export const brokenLedgers = {
 export type BrokenLedgerName = keyof typeof brokenLedgers
 
 function commitLate(): void {
-  const { exec } = sqliteConnection
+  const { exec } = Database.prototype
   const pending = new WeakMap<object, NodeJS.Timeout>()
-  sqliteConnection.exec = async function (sql) {
-    const commitNow = async () => {
+  Database.prototype.exec = function (sql) {
+    const commitNow = () => {
       clearTimeout(pending.get(this))
-      if (pending.delete(this)) await exec.call(this, 'commit')
+      if (pending.delete(this)) exec.call(this, 'commit')
     }
-    if (sql === 'commit') {
-      pending.set(this, setTimeout(commitNow, latenessMs))
-    } else {
-      await commitNow()
-      await exec.call(this, sql)
+    if (sql !== 'commit') {
+      commitNow()
+      return exec.call(this, sql)
     }
+    pending.set(this, setTimeout(commitNow, latenessMs))
+    return this
   }
 }

@@ -1,5 +1,6 @@
 import { subscribe } from 'node:diagnostics_channel'
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import Database from 'libsql'
 import type { Config } from '#src/config.js'
 import type { Clock } from '#src/core/clock.js'
 import type { Ledger } from '#src/ledger/ledger.js'
@@ -8,7 +9,6 @@ import { LruReplayStore } from '#src/replay/lru-replay-store.js'
 import { RedisReplayStore } from '#src/replay/redis-replay-store.js'
 import type { ReplayStore } from '#src/replay/replay-store.js'
 import { type KillPointName, pass } from './kill-points.js'
-import { sqliteConnection } from './kill-sqlite-driver.js'
 
 /** Opens the ledger that the configuration names, with kill points around its bookings and inside its driver. */
 export async function openKillableLedger(config: Config, report: Report): Promise<Ledger> {
@@ -103,13 +103,12 @@ async function watchRedisDriver(): Promise<void> {
 type RedisCommand = (this: { status: string }, ...parameters: unknown[]) => Promise<unknown>
 
 function watchSqliteDriver(): void {
-  const { exec } = sqliteConnection
-  sqliteConnection.exec = async function (sql) {
+  const { exec } = Database.prototype
+  Database.prototype.exec = function (sql) {
     if (sql === 'commit') pass('sqlite-written')
-    const done = exec.call(this, sql)
-    if (sql === 'commit') pass('sqlite-committing')
-    await done
+    const result = exec.call(this, sql)
     if (sql === 'commit') pass('sqlite-committed')
+    return result
   }
 }
 

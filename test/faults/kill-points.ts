@@ -16,7 +16,6 @@ export const killPoints = {
   'redis-claimed': { at: 'Redis has the claim, the ledger was not asked', needs: 'redis' },
   'booking-begins': { at: 'every ring has answered, nothing was sent to the ledger' },
   'sqlite-written': { at: 'the transaction of a group is written, but not committed', needs: 'sqlite' },
-  'sqlite-committing': { at: 'the commit is on its way to the disk, on another thread', needs: 'sqlite' },
   'sqlite-committed': { at: 'the transaction of a group is committed, nobody was told', needs: 'sqlite' },
   'postgres-sent': { at: 'the statement was sent to PostgreSQL, its answer was not used', needs: 'postgres' },
   'booking-decided': { at: 'the ledger has decided for good, no answer was made' },

@@ -3,57 +3,48 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { monitorEventLoopDelay } from 'node:perf_hooks'
-import Database from 'libsql'
 import t, { type Test } from 'tap'
 import { LedgerUnavailable, OutcomeUnknown } from '#src/ledger/ledger.js'
-import { type BackgroundConnection, openConnections } from '#src/ledger/sqlite/connection.js'
+import { type Connection, openConnections } from '#src/ledger/sqlite/connection.js'
 import { GroupCommit } from '#src/ledger/sqlite/group-commit.js'
 import { SqliteLedger } from '#src/ledger/sqlite/sqlite-ledger.js'
-import { Writer } from '#src/ledger/sqlite/writer.js'
 import { alice, balancesOf, ibans, issuer, makeOrder, openings } from './orders.js'
 
 const root = mkdtempSync(join(tmpdir(), 'stepgate-group-'))
 t.teardown(() => rmSync(root, { recursive: true }))
 
 /** A connection that counts commits, with an `execute` that spends a token and does what the order says besides. */
-async function setUp(t: Test) {
-  const folder = mkdtempSync(join(root, 'folder-'))
-  const { writer, reader, checkpointer } = await openConnections(folder)
+function setUp(t: Test) {
+  const { writer, reader } = openConnections(mkdtempSync(join(root, 'folder-')))
   t.teardown(() => {
-    for (const connection of [checkpointer, reader, writer]) connection.close()
+    reader.close()
+    writer.close()
   })
+  const connection: Connection = Object.create(writer)
   const statements: string[] = []
-  const connection: BackgroundConnection = {
-    get inTransaction() {
-      return writer.inTransaction
-    },
-    exec: (sql) => {
-      statements.push(sql)
-      return writer.exec(sql)
-    },
-    prepare: (sql) => writer.prepare(sql),
-    close: () => writer.close(),
+  connection.exec = (sql) => {
+    statements.push(sql)
+    writer.exec(sql)
+    return connection
   }
-  const spend = await writer.prepare('insert into spent_tokens values (?, ?, ?)')
-  const group = new GroupCommit(
-    new Writer(connection, () => undefined),
-    (orders: readonly { jwtId: string; also?: () => void }[]) =>
-      orders.map(({ jwtId, also }) => {
-        spend.run(issuer, jwtId, 1)
-        also?.()
-        return jwtId
-      }),
+  const spend = writer.prepare('insert into spent_tokens values (?, ?, ?)')
+  const group = new GroupCommit(connection, (orders: readonly { jwtId: string; also?: () => void }[]) =>
+    orders.map(({ jwtId, also }) => {
+      spend.run(issuer, jwtId, 1)
+      also?.()
+      return jwtId
+    }),
   )
   const commits = () => statements.filter((sql) => sql === 'commit').length
   const spent = () => (reader.prepare('select jti from spent_tokens order by jti').raw().all() as [string][]).flat()
-  return { commits, connection, group, reader, spent, writer }
+  return { commits, connection, group, spent, writer }
 }
 
 const submitAll = (group: GroupCommit<{ jwtId: string }, string>, count: number) =>
   Promise.all(Array.from({ length: count }, (_, n) => group.submit({ jwtId: `token ${n}` })))
 
 t.test('orders that arrive together share a commit', async (t) => {
-  const { commits, group, spent } = await setUp(t)
+  const { commits, group, spent } = setUp(t)
   const answers = await submitAll(group, 200)
   t.strictSame(
     answers,
@@ -67,7 +58,7 @@ t.test('orders that arrive together share a commit', async (t) => {
 })
 
 t.test('orders that arrive in one turn of the event loop after another share a commit', async (t) => {
-  const { commits, group } = await setUp(t)
+  const { commits, group } = setUp(t)
   const first = group.submit({ jwtId: 'a' })
   await new Promise(setImmediate)
   t.strictSame(await Promise.all([first, group.submit({ jwtId: 'b' })]), ['a', 'b'])
@@ -75,7 +66,7 @@ t.test('orders that arrive in one turn of the event loop after another share a c
 })
 
 t.test('nobody is answered before the commit', async (t) => {
-  const { commits, group } = await setUp(t)
+  const { commits, group } = setUp(t)
   const commitsAtAnswer = await Promise.all(
     ['a', 'b', 'c'].map((jwtId) => group.submit({ jwtId, also: () => t.equal(commits(), 0) }).then(commits)),
   )
@@ -83,7 +74,7 @@ t.test('nobody is answered before the commit', async (t) => {
 })
 
 t.test('an order that throws inside takes no other along', async (t) => {
-  const { commits, group, spent } = await setUp(t)
+  const { commits, group, spent } = setUp(t)
   const fault = new Error('a fault of this order')
   const outcomes = await Promise.allSettled([
     group.submit({ jwtId: 'a' }),
@@ -107,9 +98,15 @@ t.test('an order that throws inside takes no other along', async (t) => {
 })
 
 t.test('a fault of the storage within an order is LedgerUnavailable, for that order alone', async (t) => {
-  const { group, reader, spent } = await setUp(t)
-  // This connection only reads, and says so as a disk would.
-  const fail = () => reader.exec('delete from spent_tokens')
+  const { group, spent, writer } = setUp(t)
+  const fail = () => {
+    writer.pragma('query_only = on')
+    try {
+      writer.exec('delete from spent_tokens')
+    } finally {
+      writer.pragma('query_only = off')
+    }
+  }
   const outcomes = await Promise.allSettled([
     group.submit({ jwtId: 'a' }),
     group.submit({ jwtId: 'b', also: fail }),
@@ -121,10 +118,10 @@ t.test('a fault of the storage within an order is LedgerUnavailable, for that or
 })
 
 t.test('a fault that undoes the whole transaction is LedgerUnavailable for the group', async (t) => {
-  const { group, spent, writer } = await setUp(t)
+  const { group, spent, writer } = setUp(t)
   await group.submit({ jwtId: 'used' })
-  const [pages] = (await writer.prepare('pragma page_count')).raw().get() as [bigint]
-  await writer.exec(`pragma max_page_count = ${pages}`)
+  const pages = writer.pragma('page_count') as { page_count: bigint }[]
+  writer.pragma(`max_page_count = ${pages[0]?.page_count}`)
   const outcomes = await Promise.allSettled([
     group.submit({ jwtId: 'a' }),
     group.submit({ jwtId: 'x'.repeat(100_000) }),
@@ -139,13 +136,9 @@ t.test('a fault that undoes the whole transaction is LedgerUnavailable for the g
 
 t.test('a commit that fails leaves the outcome unknown', async (t) => {
   t.test('where the database refuses to commit', async (t) => {
-    const { group, spent, writer } = await setUp(t)
-    const defer = await writer.prepare('pragma defer_foreign_keys = on')
-    const post = await writer.prepare(`insert into postings values ('none', 1, 'none', 1)`)
-    const orphan = () => {
-      defer.run()
-      post.run()
-    }
+    const { group, spent, writer } = setUp(t)
+    const orphan = () =>
+      writer.exec(`pragma defer_foreign_keys = on; insert into postings values ('none', 1, 'none', 1)`)
     const outcomes = await Promise.allSettled([
       group.submit({ jwtId: 'a' }),
       group.submit({ jwtId: 'b', also: orphan }),
@@ -159,10 +152,11 @@ t.test('a commit that fails leaves the outcome unknown', async (t) => {
   })
 
   t.test('where it committed and the answer was lost', async (t) => {
-    const { connection, group, spent, writer } = await setUp(t)
-    connection.exec = async (sql) => {
-      await writer.exec(sql)
+    const { connection, group, spent, writer } = setUp(t)
+    connection.exec = (sql) => {
+      writer.exec(sql)
       if (sql === 'commit') throw new Error('the connection broke')
+      return connection
     }
     await t.rejects(group.submit({ jwtId: 'a' }), OutcomeUnknown)
     t.strictSame(spent(), ['a'])
@@ -171,9 +165,9 @@ t.test('a commit that fails leaves the outcome unknown', async (t) => {
 
 t.test('a commit that certainly wrote nothing is LedgerUnavailable', async (t) => {
   for (const code of ['SQLITE_FULL', 'SQLITE_BUSY', 'SQLITE_BUSY_SNAPSHOT']) {
-    const { connection, group, spent, writer } = await setUp(t)
+    const { connection, group, spent, writer } = setUp(t)
     const { exec } = connection
-    connection.exec = async (sql) => {
+    connection.exec = (sql) => {
       if (sql === 'commit') throw Object.assign(new Error(code), { code })
       return exec(sql)
     }
@@ -184,10 +178,10 @@ t.test('a commit that certainly wrote nothing is LedgerUnavailable', async (t) =
 })
 
 t.test('a rollback that fails as well is told, and later groups are refused rather than left waiting', async (t) => {
-  const { connection, group, spent } = await setUp(t)
+  const { group, spent, writer } = setUp(t)
   const fault = Object.assign(new Error('disk'), { code: 'SQLITE_IOERR' })
-  const { exec } = connection
-  connection.exec = async (sql) => {
+  const exec = writer.exec.bind(writer)
+  writer.exec = (sql: string) => {
     if (sql === 'commit' || sql === 'rollback') throw fault
     return exec(sql)
   }
@@ -196,14 +190,14 @@ t.test('a rollback that fails as well is told, and later groups are refused rath
   t.match(await warned, [{ message: 'the ledger could not roll back', errors: [fault, fault] }])
   await t.rejects(group.submit({ jwtId: 'b' }), { name: 'LedgerUnavailable' })
   await group.drain()
-  connection.exec = exec
-  await exec('rollback')
+  writer.exec = exec
+  writer.exec('rollback')
   t.equal(await group.submit({ jwtId: 'c' }), 'c')
   t.strictSame(spent(), ['c'])
 })
 
 t.test('no more orders wait than there is room for', async (t) => {
-  const { group, spent } = await setUp(t)
+  const { group, spent } = setUp(t)
   const waiting = submitAll(group, 4096)
   await t.rejects(group.submit({ jwtId: 'one too many' }), { name: 'LedgerUnavailable', message: /too many/ })
   t.equal((await waiting).length, 4096)
@@ -215,27 +209,28 @@ t.test('while another process holds the write lock', async (t) => {
   const folder = mkdtempSync(join(root, 'locked-'))
   const ledger = await SqliteLedger.open(folder)
   await ledger.openAccounts(issuer, openings)
-  const other = new Database(join(folder, 'ledger.sqlite'))
+  const other = openConnections(folder)
   t.teardown(async () => {
     await ledger.close()
-    other.close()
+    other.reader.close()
+    other.writer.close()
   })
   const small = { instruction: { amountMinorUnits: 1n } }
 
   t.test('orders wait, reads go on, and all is well when the lock goes away', async (t) => {
-    other.exec('begin immediate')
+    other.writer.exec('begin immediate')
     const waiting = Promise.all(Array.from({ length: 100 }, () => ledger.book(makeOrder(small))))
     const pruning = ledger.prune(1)
     t.match(await balancesOf(ledger), { [ibans.alice]: 10_000n })
     t.equal(await ledger.isReachable(), true)
-    other.exec('rollback')
+    other.writer.exec('rollback')
     t.ok((await waiting).every(({ kind }) => kind === 'decided'))
     t.equal(await pruning, 0)
     t.match(await balancesOf(ledger), { [ibans.alice]: 9900n })
   })
 
   t.test('an order is refused within 2 s, the process answers meanwhile, and the token stays unspent', async (t) => {
-    other.exec('begin immediate')
+    other.writer.exec('begin immediate')
     const delays = monitorEventLoopDelay({ resolution: 5 })
     delays.enable()
     const startedMs = performance.now()
@@ -251,7 +246,7 @@ t.test('while another process holds the write lock', async (t) => {
     t.ok(elapsedMs > 1000 && elapsedMs < 2000, `after ${Math.round(elapsedMs)} ms`)
     t.ok(delays.max < 250e6, `the event loop stood still for at most ${Math.round(delays.max / 1e6)} ms`)
     t.match(await ledger.accountsOf(alice), [{}, { balanceMinorUnits: 9900n }, {}])
-    other.exec('rollback')
+    other.writer.exec('rollback')
     t.match(await ledger.book(order), { kind: 'decided', repeated: false })
   })
 })

@@ -199,6 +199,14 @@ t.test('PostgreSQL', { skip: missingService('postgresql') }, async (t) => {
     await t.rejects(one.prune(Number.NaN), { code: '22P02', name: 'error' }, 'a fault of the program is no outage')
   })
 
+  t.test('accounts that cannot be opened say why', async (t) => {
+    const { one, session } = await openReplicas(t)
+    await session.query('alter table stepgate.accounts rename to elsewhere')
+    await t.rejects(one.openAccounts(issuer, openings), { code: '42P01' }, 'no outage')
+    await session.query('alter table stepgate.elsewhere rename to accounts')
+    t.equal(await one.openAccounts(issuer, openings), 0)
+  })
+
   t.test('a closed ledger is out of reach; closing it again does nothing', async (t) => {
     const { one } = await openReplicas(t)
     await Promise.all([one.close(), one.close()])

@@ -9,7 +9,7 @@ import t, { type Test } from 'tap'
 import { systemClock } from '#src/core/clock.js'
 import { type Ledger, LedgerUnavailable } from '#src/ledger/ledger.js'
 import { startPruning } from '#src/ledger/pruning.js'
-import { expectDurable, openConnections, UnusableDataFolder } from '#src/ledger/sqlite/connection.js'
+import { expectDurable, openConnections, readPragma, UnusableDataFolder } from '#src/ledger/sqlite/connection.js'
 import { migrations } from '#src/ledger/sqlite/migrations.js'
 import { SqliteLedger } from '#src/ledger/sqlite/sqlite-ledger.js'
 import { interceptTimers } from '../helpers/intercepted-timers.js'
@@ -28,9 +28,9 @@ async function openLedger(t: Test, folder = newFolder()): Promise<SqliteLedger> 
 
 /** The real wait for a lock takes 5 s, so it runs beside the other tests. */
 const locked = newFolder()
+const locker = openConnections(locked)
 const lockedOut = await SqliteLedger.open(locked)
-const locker = new Database(join(locked, 'ledger.sqlite'))
-locker.exec('begin immediate')
+locker.writer.exec('begin immediate')
 const startedMs = performance.now()
 const gaveUp = lockedOut.openAccounts(issuer, openings).then(
   () => ({ error: undefined, elapsedMs: performance.now() - startedMs }),
@@ -42,18 +42,17 @@ t.test('the ledger contract', async (t) => testLedgerContract(t, openLedger))
 t.test('every commit is fsynced, and the file says whose it is', async (t) => {
   const folder = newFolder()
   for (const open of ['new', 'existing']) {
-    const { writer, reader, checkpointer } = await openConnections(folder)
-    const read = async (name: string) => (await writer.prepare(`pragma ${name}`)).raw().get()
-    t.strictSame(await read('synchronous'), [2n], `${open}: synchronous is FULL on the connection that books`)
-    t.strictSame(await read('journal_mode'), ['wal'])
-    t.strictSame(await read('wal_autocheckpoint'), [0n], 'no commit makes a checkpoint')
-    t.strictSame(await read('foreign_keys'), [1n])
-    t.strictSame(await read('application_id'), [0x73746570n])
-    t.not((await read('user_version')) as [bigint], [0n])
-    await writer.exec('pragma synchronous = NORMAL')
-    await t.rejects(expectDurable(writer), UnusableDataFolder, 'anything less is refused')
-    t.throws(() => reader.exec('delete from accounts'), { code: 'SQLITE_READONLY' }, 'another one only reads')
-    for (const connection of [checkpointer, reader, writer]) connection.close()
+    const { writer, reader } = openConnections(folder)
+    t.equal(readPragma(writer, 'synchronous'), 2n, `${open}: synchronous is FULL on the connection that books`)
+    t.match(writer.pragma('journal_mode'), [{ journal_mode: 'wal' }])
+    t.equal(readPragma(writer, 'foreign_keys'), 1n)
+    t.equal(readPragma(writer, 'application_id'), 0x73746570n)
+    t.ok(readPragma(writer, 'user_version') > 0n)
+    writer.pragma('synchronous = NORMAL')
+    t.throws(() => expectDurable(writer), UnusableDataFolder, 'anything less is refused')
+    t.throws(() => reader.exec('delete from accounts'), { code: 'SQLITE_READONLY' }, 'the other one only reads')
+    writer.close()
+    reader.close()
   }
 })
 
@@ -74,27 +73,28 @@ t.test('a folder that cannot be used is refused and not touched', async (t) => {
     database.exec(sql)
     database.close()
   }
-  const makeLedger = async (folder: string, sql = ''): Promise<void> => {
-    await (await SqliteLedger.open(folder)).close()
-    makeDatabase(folder, sql)
-    await emptyLog(folder)
+  const makeLedger = (folder: string, sql = ''): void => {
+    const { writer, reader } = openConnections(folder)
+    writer.exec(sql)
+    writer.pragma('wal_checkpoint(TRUNCATE)')
+    for (const connection of [reader, writer]) connection.close()
   }
   const put = (folder: string, bytes: string | Buffer): void => writeFileSync(join(folder, 'ledger.sqlite'), bytes)
-  const cases: [string, RegExp, (folder: string) => void | Promise<void>][] = [
+  const cases: [string, RegExp, (folder: string) => void][] = [
     ['a text file', /damaged or no SQLite/, (folder) => put(folder, 'these are no accounts\n'.repeat(500))],
     [
       'a ledger with a damaged header',
       /damaged or no SQLite/,
-      async (folder) => {
-        await makeLedger(folder)
+      (folder) => {
+        makeLedger(folder)
         put(folder, readFileSync(join(folder, 'ledger.sqlite')).fill(7, 0, 100))
       },
     ],
     [
       'a ledger with a damaged schema',
       /damaged or no SQLite/,
-      async (folder) => {
-        await makeLedger(folder)
+      (folder) => {
+        makeLedger(folder)
         put(folder, readFileSync(join(folder, 'ledger.sqlite')).fill(7, 100, 4096))
       },
     ],
@@ -129,7 +129,7 @@ t.test('a folder that cannot be used is refused and not touched', async (t) => {
   for (const [name, message, prepare] of cases) {
     t.test(name, async (t) => {
       const folder = newFolder()
-      await prepare(folder)
+      prepare(folder)
       const before = readFolder(folder)
       const error = await SqliteLedger.open(folder).catch((fault: unknown) => fault)
       t.type(error, UnusableDataFolder)
@@ -147,14 +147,6 @@ t.test('a folder that cannot be used is refused and not touched', async (t) => {
     t.equal(readFileSync(file, 'utf8'), 'x')
   })
 })
-
-/** Brings all that was committed into the database file itself, once no other connection is about that. */
-async function emptyLog(folder: string): Promise<void> {
-  const database = new Database(join(folder, 'ledger.sqlite'))
-  while ((database.pragma('wal_checkpoint(TRUNCATE)') as [{ busy: number }])[0].busy !== 0)
-    await new Promise(setImmediate)
-  database.close()
-}
 
 /** Files of a folder with a digest of their bytes; what SQLite keeps beside a database while it is open is no part of it. */
 function readFolder(folder: string): Record<string, string> {
@@ -208,10 +200,8 @@ t.test('what was answered is there after reopening, and closing waits for what i
   const queued = Promise.all(
     Array.from({ length: 200 }, () => ledger.book(makeOrder({ instruction: { amountMinorUnits: 1n } }))),
   )
-  const pruning = ledger.prune(nowMs)
   await ledger.close()
   t.ok((await queued).every(({ kind }) => kind === 'decided'))
-  t.equal(await pruning, 0)
   t.match(await balancesOf(await openLedger(t, folder)), { [ibans.alice]: 9800n, [ibans.bob]: 2200n })
   await t.rejects(ledger.book(makeOrder()), LedgerUnavailable, 'a closed ledger books nothing')
   await t.rejects(ledger.isReachable(), TypeError, 'to ask a closed ledger is a fault of the program, no outage')
@@ -222,7 +212,9 @@ t.test('a file that is damaged while it is open makes the ledger unreachable, no
   const ledger = await openLedger(t, folder)
   await ledger.openAccounts(issuer, openings)
   t.equal(await ledger.isReachable(), true)
-  await emptyLog(folder)
+  const { writer, reader } = openConnections(folder)
+  writer.pragma('wal_checkpoint(TRUNCATE)')
+  for (const connection of [reader, writer]) connection.close()
   writeFileSync(join(folder, 'ledger.sqlite'), Buffer.alloc(65_536, 7))
   t.equal(await ledger.isReachable(), false)
   await t.rejects(ledger.accountsOf(alice), LedgerUnavailable)
@@ -258,10 +250,10 @@ t.test('accounts cannot be opened while another process keeps the ledger locked 
   const { error, elapsedMs } = await gaveUp
   t.match(error, { name: 'LedgerUnavailable', cause: { code: 'SQLITE_BUSY' } })
   t.ok(elapsedMs > 4900 && elapsedMs < 9000, `after ${Math.round(elapsedMs)} ms`)
-  locker.exec('rollback')
+  locker.writer.exec('rollback')
   t.strictSame(await lockedOut.accountsOf(alice), [])
   await (await openLedger(t, locked)).openAccounts(issuer, openings)
   t.equal((await lockedOut.accountsOf(alice)).length, 3)
   await lockedOut.close()
-  locker.close()
+  for (const connection of [locker.reader, locker.writer]) connection.close()
 })

@@ -1,4 +1,5 @@
 import { spawnSync } from 'node:child_process'
+import { once } from 'node:events'
 import { existsSync, readFileSync } from 'node:fs'
 import { connect } from 'node:net'
 import { dirname, join } from 'node:path'
@@ -29,23 +30,27 @@ async function book(url: string, token: string): Promise<{ status: number; trans
 }
 
 /** Books one cent so many times with one write to the socket (RFC 9112 §9.3.2). Resolves to how many were booked. */
+/** One request on each of many connections, all sent once all are connected. Resolves to the number of transfers. */
 async function bookAtOnce(url: string, count: number): Promise<number> {
   const body = JSON.stringify(cent)
-  const requests = Array.from({ length: count }, (_, index) =>
-    [
-      'POST /transfers HTTP/1.1',
-      'host: api.example.com',
-      `authorization: Bearer ${tokens.transfer()}`,
-      'content-type: application/json',
-      `content-length: ${body.length}`,
-      ...(index === count - 1 ? ['connection: close'] : []),
-      '',
-      body,
-    ].join('\r\n'),
-  )
-  const socket = connect(Number(new URL(url).port), '127.0.0.1')
-  socket.write(requests.join(''))
-  return (await text(socket)).split('HTTP/1.1 201 Created').length - 1
+  const sockets = Array.from({ length: count }, () => connect(Number(new URL(url).port), '127.0.0.1'))
+  await Promise.all(sockets.map((socket) => once(socket, 'connect')))
+  const answers = sockets.map((socket) => {
+    socket.write(
+      [
+        'POST /transfers HTTP/1.1',
+        'host: api.example.com',
+        `authorization: Bearer ${tokens.transfer()}`,
+        'content-type: application/json',
+        `content-length: ${body.length}`,
+        'connection: close',
+        '',
+        body,
+      ].join('\r\n'),
+    )
+    return text(socket)
+  })
+  return (await Promise.all(answers)).filter((answer) => answer.startsWith('HTTP/1.1 201 Created')).length
 }
 
 async function read<Body>(url: string, path: string, subject: string): Promise<Body> {

@@ -15,7 +15,7 @@ import { beginTransfer, refusesConnections } from '../helpers/half-request.js'
 import { interceptTimers } from '../helpers/intercepted-timers.js'
 import { bankEnvironment, findFreePort, mintFor, runServer, startServer, until } from '../helpers/server-process.js'
 import { readAnswer, transferBody } from '../helpers/test-api.js'
-import { TestIssuer } from '../helpers/test-issuer.js'
+import { makeKey, TestIssuer } from '../helpers/test-issuer.js'
 
 const issuer = await TestIssuer.start()
 t.teardown(() => issuer.stop())
@@ -136,6 +136,16 @@ t.test('an unexpected exception ends the process with 1, after what is under way
   t.match(await finish(), /^HTTP\/1\.1 201 Created/)
   t.strictSame(await server.exited, { code: 1, signal: null })
   t.match(server.stderr, /^Error: unexpected\n +at /)
+})
+
+t.test('what is odd about the keys of the issuer stands in the log', async (t) => {
+  const odd = await TestIssuer.start()
+  t.teardown(() => odd.stop())
+  const { jwk, kid } = odd.keys.ES256
+  odd.published = [jwk, { ...makeKey('ES256', kid).jwk }, odd.keys.RS256.jwk]
+  const server = await startServer(t, await bankEnvironment(t, odd.url))
+  await until('it is told', () => server.log.some(({ msg }) => /different keys one kid/.test(String(msg))))
+  t.equal(await server.stop(), 0)
 })
 
 t.test('ADMIN_PORT shows metrics and health on loopback, and nothing else', async (t) => {

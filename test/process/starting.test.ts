@@ -1,9 +1,8 @@
 import { execFileSync } from 'node:child_process'
 import { open } from 'node:fs/promises'
 import { join } from 'node:path'
-import Database from 'libsql'
 import t from 'tap'
-import { SqliteLedger } from '#src/ledger/sqlite/sqlite-ledger.js'
+import { openConnections } from '#src/ledger/sqlite/connection.js'
 import { bankEnvironment, ServerProcess } from '../helpers/server-process.js'
 
 t.test('a signal while the server starts ends it with 0, and nothing is left behind', async (t) => {
@@ -12,9 +11,8 @@ t.test('a signal while the server starts ends it with 0, and nothing is left beh
     // A pipe as the accounts file tells when the server reads it, and a lock keeps it from going on.
     const pipe = join(environment.DATA_DIR, '..', 'accounts.pipe')
     execFileSync('mkfifo', [pipe])
-    await (await SqliteLedger.open(environment.DATA_DIR)).close()
-    const other = new Database(join(environment.DATA_DIR, 'ledger.sqlite'))
-    other.exec('begin immediate')
+    const { writer, reader } = openConnections(environment.DATA_DIR)
+    writer.exec('begin immediate')
     const server = new ServerProcess({ ...environment, ACCOUNTS_FILE: pipe }, {})
     const accounts = await open(pipe, 'w')
     const stopped = server.stop(signal)
@@ -24,8 +22,9 @@ t.test('a signal while the server starts ends it with 0, and nothing is left beh
     await accounts.close()
     t.equal(await stopped, 0, signal)
     t.equal(server.stderr, '')
-    other.exec('rollback')
-    t.strictSame(other.prepare('select count(*) as accounts from accounts').raw().get(), [0])
-    other.close()
+    writer.exec('rollback')
+    t.strictSame(reader.prepare('select count(*) as accounts from accounts').raw().get(), [0n])
+    writer.close()
+    reader.close()
   }
 })

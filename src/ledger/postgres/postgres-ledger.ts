@@ -133,23 +133,20 @@ export class PostgresLedger implements Ledger {
   async openAccounts(issuer: string, accounts: readonly OpeningAccount[]): Promise<number> {
     if (accounts.length === 0) return 0
     const client = await this.#connectAtLeisure()
-    try {
-      const column = <T>(read: (account: OpeningAccount) => T): T[] => accounts.map(read)
-      const { rowCount } = await client.query(openAccountsSql, [
-        issuer,
-        column(() => randomUUID()),
-        column(({ subject }) => subject),
-        column(({ iban }) => iban),
-        column(({ name }) => name),
-        column(({ currency }) => currency),
-        column(({ balanceMinorUnits }) => balanceMinorUnits),
-      ])
-      return rowCount as number
-    } catch (error) {
-      throw explainReading(error)
-    } finally {
-      closeSoon(client)
-    }
+    const column = <T>(read: (account: OpeningAccount) => T): T[] => accounts.map(read)
+    const columns = [
+      column(() => randomUUID()),
+      column(({ subject }) => subject),
+      column(({ iban }) => iban),
+      column(({ name }) => name),
+      column(({ currency }) => currency),
+      column(({ balanceMinorUnits }) => balanceMinorUnits),
+    ]
+    const { rowCount } = await client
+      .query(openAccountsSql, [issuer, ...columns])
+      .catch((error: unknown) => Promise.reject(explainReading(error)))
+      .finally(() => closeSoon(client))
+    return rowCount as number
   }
 
   async prune(nowMs: number): Promise<number> {

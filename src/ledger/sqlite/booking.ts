@@ -11,7 +11,7 @@ import { type TransferRow, toTransfer } from '../rows.js'
 import { makeTransferId } from '../transfer-id.js'
 import { type AccountState, type Books, prepareBooks, tokenKey } from './books.js'
 import { transferColumns } from './columns.js'
-import type { BackgroundConnection } from './connection.js'
+import type { Connection } from './connection.js'
 
 interface IdempotencyRow {
   request_digest: Buffer
@@ -30,17 +30,13 @@ interface IdempotencyRecord {
  * after the other, each seeing what those before it did: idempotency record first, then the token, then the money. Then it
  * writes what was decided, a decline like a booking. Only an unexpected error throws; the transaction must be undone then.
  */
-export async function prepareBooking(
-  connection: BackgroundConnection,
-): Promise<(orders: readonly TransferOrder[]) => BookingOutcome[]> {
-  const { open, save } = await prepareBooks(connection)
-  const findRecord = await connection.prepare(
+export function prepareBooking(connection: Connection): (orders: readonly TransferOrder[]) => BookingOutcome[] {
+  const { open, save } = prepareBooks(connection)
+  const findRecord = connection.prepare(
     'select * from idempotency_records where issuer = ? and subject = ? and key = ? and remember_until_ms > ?',
   )
-  const putRecord = await connection.prepare(
-    'insert or replace into idempotency_records values (?, ?, ?, ?, ?, ?, ?, ?)',
-  )
-  const findTransfer = await connection.prepare(`select ${transferColumns} where transfers.id = ?`)
+  const putRecord = connection.prepare('insert or replace into idempotency_records values (?, ?, ?, ?, ?, ?, ?, ?)')
+  const findTransfer = connection.prepare(`select ${transferColumns} where transfers.id = ?`)
 
   return function book(orders: readonly TransferOrder[]): BookingOutcome[] {
     const books = open(orders)

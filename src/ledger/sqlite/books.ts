@@ -1,5 +1,5 @@
 import type { Transfer, TransferOrder } from '../ledger.js'
-import type { BackgroundConnection, BackgroundStatement } from './connection.js'
+import type { Connection } from './connection.js'
 
 /** An account as it stands after the orders of the group that were decided so far. */
 export interface AccountState {
@@ -36,31 +36,31 @@ export function tokenKey({ issuer, jwtId }: TransferOrder['token']): string {
  * The statements that read and write books, prepared once. Each takes or gives a whole list as JSON, because a call into the
  * database costs more than most of what it does. Balances and amounts travel as text: JSON's numbers are not exact.
  */
-export async function prepareBooks(connection: BackgroundConnection) {
+export function prepareBooks(connection: Connection) {
   // The cross join has SQLite look up each IBAN, whatever it thinks of the sizes of the tables.
-  const findAccounts = (
-    await connection.prepare(
+  const findAccounts = connection
+    .prepare(
       `select json_group_array(json_array(iban, accounts.id, issuer, subject, currency, cast(balance as text), last_entry))
        from json_each(?) cross join accounts on iban = value`,
     )
-  ).raw()
-  const findSpent = (
-    await connection.prepare(
+    .raw()
+  const findSpent = connection
+    .prepare(
       `select json_group_array(key) from json_each(?)
        where exists (select 1 from spent_tokens where issuer = value ->> 0 and jti = value ->> 1)`,
     )
-  ).raw()
-  const putTokens = await connection.prepare(
+    .raw()
+  const putTokens = connection.prepare(
     'insert into spent_tokens select value ->> 0, value ->> 1, value ->> 2 from json_each(?)',
   )
-  const putTransfers = await connection.prepare(
+  const putTransfers = connection.prepare(
     `insert into transfers select value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5,
      value ->> 6, value ->> 7 from json_each(?)`,
   )
-  const putPostings = await connection.prepare(
+  const putPostings = connection.prepare(
     'insert into postings select value ->> 0, value ->> 1, value ->> 2, value ->> 3 from json_each(?)',
   )
-  const putBalances = await connection.prepare(
+  const putBalances = connection.prepare(
     `update accounts set balance = value ->> 1, last_entry = value ->> 2 from json_each(?) where accounts.id = value ->> 0`,
   )
 
@@ -115,12 +115,14 @@ export async function prepareBooks(connection: BackgroundConnection) {
   return { open, save }
 }
 
-function askList<Row>(statement: BackgroundStatement, list: readonly unknown[]): Row[] {
+type Statement = ReturnType<Connection['prepare']>
+
+function askList<Row>(statement: Statement, list: readonly unknown[]): Row[] {
   const [rows] = statement.get(JSON.stringify(list)) as [string]
   return JSON.parse(rows)
 }
 
-function tellList(statement: BackgroundStatement, rows: readonly unknown[]): void {
+function tellList(statement: Statement, rows: readonly unknown[]): void {
   if (rows.length > 0) statement.run(JSON.stringify(rows))
 }
 

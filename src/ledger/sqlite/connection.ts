@@ -1,50 +1,13 @@
 import { accessSync, constants, mkdirSync } from 'node:fs'
-import { createRequire } from 'node:module'
 import { join } from 'node:path'
 import Database from 'libsql'
 import { migrations } from './migrations.js'
 
-/** A connection as better-sqlite3 and libsql give it; integers come back as bigint. It blocks the process while it works. */
+/** A connection as better-sqlite3 and libsql give it; integers come back as bigint. */
 export type Connection = InstanceType<typeof Database>
 
-/** A connection whose `exec` and `prepare` run on a thread of the driver's, and whose statements run on the caller's. */
-export interface BackgroundConnection {
-  readonly inTransaction: boolean
-  exec(sql: string): Promise<void>
-  prepare(sql: string): Promise<BackgroundStatement>
-  close(): void
-}
-
-export interface BackgroundStatement {
-  get(...parameters: unknown[]): unknown
-  run(...parameters: unknown[]): { changes: number }
-  /** Rows become arrays. */
-  raw(): BackgroundStatement
-}
-
-/** The connections of a ledger. */
-export interface Connections {
-  /** Only reads. */
-  reader: Connection
-  /** Books; every commit is fsynced. It makes no checkpoints. */
-  writer: BackgroundConnection
-  /** For checkpoints beside bookings. */
-  checkpointer: BackgroundConnection
-  /** The write-ahead log. */
-  walPath: string
-}
-
-/** By `require`, since the declarations of the driver's asynchronous face name files that are not in the package. */
-const BackgroundDatabase = createRequire(import.meta.url)('libsql/promise') as new (
-  path: string,
-  options: { timeout: number },
-) => BackgroundConnection & { defaultSafeIntegers(on: boolean): BackgroundConnection }
 /** Marks a file as a stepgate ledger ("step" in ASCII). */
 const applicationId = 0x73746570
-/** Enough for the upper levels of every index and the pages that are hot. */
-const writerCacheKibibytes = 65_536
-/** The driver starts as many threads as there are cores when its first connection opens: one must not keep commits behind a checkpoint. */
-process.env['TOKIO_WORKER_THREADS'] ??= '2'
 
 /** The folder or file cannot be used; the message says what to do and the file was not changed. */
 export class UnusableDataFolder extends Error {
@@ -52,52 +15,42 @@ export class UnusableDataFolder extends Error {
 }
 
 /**
- * Opens the connections of a ledger in a folder. Creates folder and file when missing and applies migrations under the write
- * lock, so that several processes can start at once. Waits for nobody: a busy file throws SQLITE_BUSY at once.
+ * Opens the two connections of a ledger in a folder: one that books, with every commit fsynced, and one that only reads.
+ * Creates folder and file when missing and applies migrations under the write lock, so that several processes can start at
+ * once. Waits for nobody: a busy file throws SQLITE_BUSY at once, because waiting inside SQLite would freeze the process.
  */
-export async function openConnections(dataFolder: string): Promise<Connections> {
+export function openConnections(dataFolder: string): { writer: Connection; reader: Connection } {
   const path = join(dataFolder, 'ledger.sqlite')
-  const opened: { close(): void }[] = []
+  let writer: Connection | undefined
   try {
     mkdirSync(dataFolder, { recursive: true })
-    const reader = open(path)
-    opened.push(reader)
-    expectOurs(reader)
+    writer = open(path)
+    expectOurs(writer)
     // SQLite opens a file that it may only read as well, and says so at the first transfer.
     accessSync(path, constants.W_OK)
-    reader.pragma('journal_mode = WAL')
-    reader.pragma('synchronous = FULL')
-    migrate(reader)
+    writer.pragma('journal_mode = WAL')
+    writer.pragma('synchronous = FULL')
+    writer.pragma('foreign_keys = ON')
+    migrate(writer)
+    const reader = open(path)
     reader.pragma('query_only = ON')
-    const writer = openInBackground(path)
-    opened.push(writer)
-    await writer.exec('pragma synchronous = FULL; pragma foreign_keys = ON; pragma wal_autocheckpoint = 0')
-    await writer.exec(`pragma cache_size = -${writerCacheKibibytes}`)
-    await expectDurable(writer)
-    const checkpointer = openInBackground(path)
-    opened.push(checkpointer)
-    return { reader, writer, checkpointer, walPath: `${path}-wal` }
+    expectDurable(writer)
+    return { writer, reader }
   } catch (error) {
-    for (const connection of opened) connection.close()
+    writer?.close()
     throw explainOpening(error)
   }
 }
 
 /** Throws unless every commit on the connection is fsynced: believed when the database says so, not because it was told to. */
-export async function expectDurable(connection: BackgroundConnection): Promise<void> {
-  const statement = (await connection.prepare('pragma synchronous')).raw()
-  const [synchronous] = statement.get() as [bigint]
-  if (synchronous !== 2n) throw new UnusableDataFolder('ledger.sqlite cannot be written durably')
+export function expectDurable(connection: Connection): void {
+  if (readPragma(connection, 'synchronous') !== 2n)
+    throw new UnusableDataFolder('ledger.sqlite cannot be written durably')
 }
 
 /** The value of a pragma that answers one number. */
-function readPragma(connection: Connection, name: string): bigint {
+export function readPragma(connection: Connection, name: string): bigint {
   return (connection.prepare(`pragma ${name}`).raw().safeIntegers(true).get() as [bigint])[0]
-}
-
-function openInBackground(path: string): BackgroundConnection {
-  // Waiting inside SQLite would keep a thread of the driver's.
-  return new BackgroundDatabase(path, { timeout: 0 }).defaultSafeIntegers(true)
 }
 
 function open(path: string): Connection {

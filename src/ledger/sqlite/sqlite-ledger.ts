@@ -14,19 +14,9 @@ import {
 } from '../ledger.js'
 import { type AccountRow, type EntryRow, type TransferRow, toAccount, toEntry, toTransfer } from '../rows.js'
 import { prepareBooking } from './booking.js'
-import { Checkpoints } from './checkpoints.js'
 import { accountColumns, entryColumns, transferColumns } from './columns.js'
-import {
-  type BackgroundConnection,
-  type Connection,
-  type Connections,
-  explainOpening,
-  isBusy,
-  isStorageFault,
-  openConnections,
-} from './connection.js'
+import { type Connection, explainOpening, isBusy, isStorageFault, openConnections } from './connection.js'
 import { GroupCommit } from './group-commit.js'
-import { Writer } from './writer.js'
 
 const pruneBatchSize = 500
 const busyRetryMs = 20
@@ -34,17 +24,15 @@ const maxBusyAttempts = 250
 
 /** The ledger in one SQLite file of a folder. Several processes may share the folder; each commit is fsynced. */
 export class SqliteLedger implements Ledger {
-  readonly #connections: Connections
-  readonly #checkpoints: Checkpoints
-  readonly #writer: Writer
+  readonly #writer: Connection
+  readonly #reader: Connection
   readonly #bookings: GroupCommit<TransferOrder, BookingOutcome>
   readonly #statements = new Map<string, ReturnType<Connection['prepare']>>()
 
-  private constructor(connections: Connections, book: Awaited<ReturnType<typeof prepareBooking>>) {
-    this.#connections = connections
-    this.#checkpoints = new Checkpoints(connections.checkpointer, connections.walPath)
-    this.#writer = new Writer(connections.writer, () => this.#checkpoints.afterCommit(this.#writer))
-    this.#bookings = new GroupCommit(this.#writer, book)
+  private constructor({ writer, reader }: { writer: Connection; reader: Connection }) {
+    this.#writer = writer
+    this.#reader = reader
+    this.#bookings = new GroupCommit(writer, prepareBooking(writer))
   }
 
   /**
@@ -54,10 +42,11 @@ export class SqliteLedger implements Ledger {
   static async open(dataFolder: string): Promise<SqliteLedger> {
     const connections = await retryWhileBusy(() => openConnections(dataFolder))
     try {
-      return new SqliteLedger(connections, await prepareBooking(connections.writer))
+      return new SqliteLedger(connections)
     } catch (error) {
       // A statement that cannot be prepared: tables or columns are missing.
-      closeAll(connections)
+      connections.reader.close()
+      connections.writer.close()
       throw explainOpening(error)
     }
   }
@@ -93,29 +82,27 @@ export class SqliteLedger implements Ledger {
 
   async openAccounts(issuer: string, accounts: readonly OpeningAccount[]): Promise<number> {
     if (accounts.length === 0) return 0
-    return this.#write(async (connection) => {
-      const open = await connection.prepare(
-        `insert into accounts (id, issuer, subject, iban, name, currency, opening_balance, balance)
-         values (?, ?, ?, ?, ?, ?, ?, ?) on conflict (iban) do nothing`,
-      )
-      return accounts.reduce((opened, { subject, iban, name, currency, balanceMinorUnits: balance }) => {
+    const open = this.#writer.prepare(
+      `insert into accounts (id, issuer, subject, iban, name, currency, opening_balance, balance)
+       values (?, ?, ?, ?, ?, ?, ?, ?) on conflict (iban) do nothing`,
+    )
+    return this.#write(() =>
+      accounts.reduce((opened, { subject, iban, name, currency, balanceMinorUnits: balance }) => {
         return opened + open.run(randomUUID(), issuer, subject, iban, name, currency, balance, balance).changes
-      }, 0)
-    })
+      }, 0),
+    )
   }
 
   prune(nowMs: number): Promise<number> {
-    return this.#write(async (connection) => {
-      const forgetTokens = await connection.prepare(
-        `delete from spent_tokens where (issuer, jti) in
-         (select issuer, jti from spent_tokens where remember_until_ms <= ? limit ${pruneBatchSize})`,
-      )
-      const forgetRecords = await connection.prepare(
-        `delete from idempotency_records where (issuer, subject, key) in
-         (select issuer, subject, key from idempotency_records where remember_until_ms <= ? limit ${pruneBatchSize})`,
-      )
-      return forgetTokens.run(nowMs).changes + forgetRecords.run(nowMs).changes
-    })
+    const forgetTokens = this.#writer.prepare(
+      `delete from spent_tokens where (issuer, jti) in
+       (select issuer, jti from spent_tokens where remember_until_ms <= ? limit ${pruneBatchSize})`,
+    )
+    const forgetRecords = this.#writer.prepare(
+      `delete from idempotency_records where (issuer, subject, key) in
+       (select issuer, subject, key from idempotency_records where remember_until_ms <= ? limit ${pruneBatchSize})`,
+    )
+    return this.#write(() => forgetTokens.run(nowMs).changes + forgetRecords.run(nowMs).changes)
   }
 
   async sharedSecret(name: SharedSecretName): Promise<Uint8Array> {
@@ -135,15 +122,15 @@ export class SqliteLedger implements Ledger {
 
   async close(): Promise<void> {
     await this.#bookings.drain()
-    await this.#checkpoints.close()
-    await this.#writer.exclusively(async () => closeAll(this.#connections))
+    this.#reader.close()
+    this.#writer.close()
   }
 
   #all<Row>(sql: string, ...parameters: unknown[]): Row[] {
     try {
       let statement = this.#statements.get(sql)
       if (statement === undefined) {
-        statement = this.#connections.reader.prepare(sql)
+        statement = this.#reader.prepare(sql)
         this.#statements.set(sql, statement)
       }
       return statement.all(parameters) as Row[]
@@ -152,20 +139,26 @@ export class SqliteLedger implements Ledger {
     }
   }
 
-  #write<T>(work: (connection: BackgroundConnection) => Promise<T>): Promise<T> {
-    return retryWhileBusy(() => this.#writer.transact(work))
+  #write<T>(work: () => T): Promise<T> {
+    return retryWhileBusy(() => {
+      this.#writer.exec('begin immediate')
+      try {
+        const result = work()
+        this.#writer.exec('commit')
+        return result
+      } catch (error) {
+        if (this.#writer.inTransaction) this.#writer.exec('rollback')
+        throw error
+      }
+    })
   }
 }
 
-function closeAll({ reader, writer, checkpointer }: Connections): void {
-  for (const connection of [checkpointer, reader, writer]) connection.close()
-}
-
-async function retryWhileBusy<T>(work: () => Promise<T>): Promise<T> {
+async function retryWhileBusy<T>(work: () => T): Promise<T> {
   let busy: unknown
   for (let attempt = 0; attempt < maxBusyAttempts; attempt += 1) {
     try {
-      return await work()
+      return work()
     } catch (error) {
       if (!isBusy(error)) throw error
       busy = error
