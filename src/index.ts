@@ -1,5 +1,5 @@
 /**
- * What other Fastify teams import: the plugins in the order in which a request passes them, the stores, and the types.
+ * What other Fastify teams import: the plugins, the stores, and the types.
  * See the README for a worked registration.
  */
 export { type AppParts, buildApp } from './app.js'

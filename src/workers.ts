@@ -98,7 +98,7 @@ export function startWorkers(config: Config, accountsOpen: Promise<void>): Worke
       [...running].map(async (worker) => {
         const exited = once(worker, 'exit')
         // One that is still starting has nothing under way and does not hear yet.
-        if (serving.has(worker)) worker.send({ stepgate: 'close' } satisfies WorkerMessage)
+        if (serving.has(worker) && worker.isConnected()) worker.send({ stepgate: 'close' } satisfies WorkerMessage)
         else worker.process.kill('SIGKILL')
         await exited
       }),

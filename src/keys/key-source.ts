@@ -50,7 +50,7 @@ const maxWarningLength = 300
 /**
  * The keys of one issuer. Finds and loads them when started and again every 300 s (sooner where they may serve less than
  * twice that in an outage); an unknown kid refreshes at once, but never within 5 s of the last attempt, so that forged kids
- * cost the issuer nothing. One refresh is under way at a time. A refresh replaces the set; a failed one leaves it, until the
+ * cost the issuer one attempt in 5 s at most. One refresh is under way at a time. A refresh replaces the set; a failed one leaves it, until the
  * issuer has not confirmed it for `maxStaleSeconds`. A set without any usable key counts as a failure for 300 s, then as
  * one that withdraws all keys. Holds up nobody whose key is known, and nobody else for more than 5 s.
  */

@@ -2,6 +2,7 @@ import type { IncomingMessage } from 'node:http'
 import type { Socket } from 'node:net'
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
+import { httpLimits } from '../core/http-limits.js'
 import { Refusal } from '../core/refusal.js'
 import { answerConnectionError } from './connection-errors.js'
 
@@ -17,6 +18,9 @@ const hostPattern = /^(?:[\w.~!$&'()*+,;=%-]*|\[[\da-f:.]+\])(?::\d*)?$/i
 export default fp(
   async (app: FastifyInstance, { publicUrl }: { publicUrl: string }) => {
     app.server.on('connect', (_request, socket: Socket) => {
+      // Node has taken its own listeners away: without these an error would end the process, and silence last for ever.
+      const destroy = socket.destroy.bind(socket)
+      socket.on('error', destroy).once('finish', destroy).setTimeout(httpLimits.silenceTimeoutMs, destroy)
       answerConnectionError(new Error('CONNECT is not served'), socket, publicUrl)
     })
     app.server.on('checkExpectation', (request, response) => app.server.emit('request', request, response))

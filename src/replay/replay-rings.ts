@@ -40,7 +40,7 @@ export class ReplayRings implements ReplayStore {
 
   async consume(claim: Claim): Promise<ReplayOutcome> {
     const local = await this.#local.consume(claim)
-    if (local === 'replayed') return 'replayed'
+    if (local === 'replayed' || (this.#localStandsIn && local === 'full')) return local
     const outcome = await this.#shared.consume(claim)
     if (this.#localStandsIn) return outcome === 'unreachable' ? local : outcome
     if (outcome === 'replayed') await this.#local.release(claim)

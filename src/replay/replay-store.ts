@@ -1,5 +1,5 @@
 /**
- * Remembers which single-use tokens were used. A store is atomic: of any number of parallel `consume` calls for one key,
+ * Remembers which single-use tokens, or DPoP proofs, were used. A store is atomic: of any number of parallel `consume` calls for one key,
  * at most one is answered `consumed`.
  */
 export interface ReplayStore {
@@ -19,9 +19,9 @@ export interface ReplayStore {
   release(claim: Claim): Promise<void>
 }
 
-/** One attempt to use a token. */
+/** One attempt to use a token or proof. */
 export interface Claim {
-  /** Names the token: see `replayKey`. */
+  /** Names the token or proof: see `replayKey` and `proofReplayKey`. */
   key: string
   /** Names the attempt, uniquely among all replicas. */
   id: string

@@ -3,6 +3,7 @@ import { connect, type Socket } from 'node:net'
 import t from 'tap'
 import { exchange, exchangeOne, rawRequest } from '../helpers/raw-http.js'
 import { checkRefusal, type Expected } from '../helpers/refusals.js'
+import { until } from '../helpers/server-process.js'
 import { balances, startTestApi, transferBody } from '../helpers/test-api.js'
 
 const api = await startTestApi(t)
@@ -98,6 +99,28 @@ t.test('a client that goes away in the middle is answered, and books nothing', a
   }
   t.strictSame(await exchange(port, '', { halfClose: true }), [], 'nothing sent, nothing answered')
   checkRefusal(t, await exchangeOne(port, 'CONNECT x:443 HTTP/1.1\r\nHost: x:443\r\n\r\n'), malformed, 'no tunnel')
+})
+
+t.test('a CONNECT ends its connection, whatever the client does then', async (t) => {
+  const { server } = api.app
+  const connections = () =>
+    new Promise<number>((resolve, reject) => {
+      server.getConnections((error, count) => (error === null ? resolve(count) : reject(error)))
+    })
+  const before = await connections()
+  const request = 'CONNECT x:443 HTTP/1.1\r\nHost: x:443\r\n\r\n'
+  for (let n = 0; n < 20; n += 1) {
+    const rude = connect(port, '127.0.0.1')
+    await once(rude, 'connect')
+    rude.write(request, () => rude.resetAndDestroy())
+    await once(rude, 'close')
+  }
+  const lasting = connect({ port, host: '127.0.0.1', allowHalfOpen: true }).resume()
+  lasting.write(request)
+  await once(lasting, 'end')
+  await until('the server has let go of them', async () => (await connections()) <= before)
+  lasting.destroy()
+  t.equal((await call('GET', '/livez')).status, 200)
 })
 
 t.test('a Content-Length that is too short: the request stands alone, and what follows is no request', async (t) => {

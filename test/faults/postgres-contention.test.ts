@@ -64,7 +64,8 @@ t.test('PostgreSQL that is held up or refuses', { skip: missingService('postgres
     )
     await session.query('rollback')
     t.match(await payer.send(url, payment), { status: 201, replayed: false })
-    await settlePayments(t, payer, { url, where, allowed: settledBy })
+    // A refusal that comes a moment too late, on a machine that is busy, is an unknown outcome, which the same key settles.
+    await settlePayments(t, payer, { url, where, allowed: [...settledBy, 'transfer-outcome-unknown'] })
   })
 
   t.test('an idempotency key that is in use elsewhere: 409, and the token works after', async (t) => {

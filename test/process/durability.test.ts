@@ -29,7 +29,6 @@ async function book(url: string, token: string): Promise<{ status: number; trans
   }
 }
 
-/** Books one cent so many times with one write to the socket (RFC 9112 §9.3.2). Resolves to how many were booked. */
 /** One request on each of many connections, all sent once all are connected. Resolves to the number of transfers. */
 async function bookAtOnce(url: string, count: number): Promise<number> {
   const body = JSON.stringify(cent)

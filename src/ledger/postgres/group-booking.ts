@@ -20,8 +20,8 @@ const deadlineMs = 1700
 /** A group does not wait long for a lock, because whoever is in it waits as well. */
 const groupLockTimeoutMs = 200
 const loneLockTimeoutMs = 1000
-/** With less time left nothing is sent any more. */
-const leastTimeMs = 150
+/** With less time left nothing is sent any more. Half of it is for the answer, after the last lock that is waited for. */
+const leastTimeMs = 300
 
 /**
  * Lets orders that arrive together share one statement: one round trip, one transaction, one flush to disk. The first order
