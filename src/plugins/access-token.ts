@@ -53,10 +53,9 @@ const cacheKeyLength = 43
 
 /**
  * Authenticates callers of protected routes by access token (RFC 9068), as a bearer (RFC 6750) or with proof of the key or certificate
- * that it is bound to (RFC 9449, RFC 8705), before the body is read. A token not
- * seen before goes through `request.jwtVerify` with the issuer's key
- * for its kid, then through `validateAccessToken`. Tokens verified before are found by their text, as long as they live
- * and the keys stay the same; those for single use are verified every time, and so is every proof. Does not look at scopes. Throws
+ * that it is bound to (RFC 9449, RFC 8705), before the body is read. A token not seen before goes through `request.jwtVerify`
+ * with the issuer's key for its kid, then through `validateAccessToken`. Tokens verified before are found by their text, as
+ * long as they live and the keys stay the same; those for single use are verified every time, and so is every proof. Does not look at scopes. Throws
  * `Refusal` for a token that is missing, not valid or not proven, and `KeysUnavailable` when that cannot be known. One registration
  * knows one issuer: several issuers get a context each, beside each other, with routes of their own.
  */

@@ -15,9 +15,9 @@ export interface ReplayRingsOptions {
 
 /**
  * The rings in front of the ledger, from the inside out: this process's memory, then the one that all replicas share. A key
- * counts as consumed only when both say so. A replay that the shared ring reports is not remembered locally, because whoever holds
- * that claim may give it back. When the shared ring does not answer, the local claim stands and the outcome is `unreachable`: the caller goes on if
- * a ledger decides behind the rings, and otherwise refuses and releases.
+ * counts as consumed only when both say so. Unless `localStandsIn`, a replay that the shared ring reports is not remembered
+ * locally, because whoever holds that claim may give it back, and when the shared ring does not answer, the local claim stands
+ * and the outcome is `unreachable`: the caller goes on if a ledger decides behind the rings, and otherwise refuses and releases.
  */
 export class ReplayRings implements ReplayStore {
   readonly #local: ReplayStore
