@@ -1,4 +1,4 @@
-import { generateKeyPairSync, type KeyObject, randomUUID, sign } from 'node:crypto'
+import { generateKeyPairSync, type KeyObject, type KeyPairKeyObjectResult, randomUUID, sign } from 'node:crypto'
 import { once } from 'node:events'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
@@ -11,22 +11,35 @@ const signedTogether = 512
 /** Tokens look as if they had been issued at this rate, in order, until now: stores that sort by time see it. */
 const issuedPerSecond = 7000
 
+export type BenchAlgorithm = 'RS256' | 'ES256' | 'EdDSA'
+
 export interface Issuer {
   url: string
+  /** Of its first key. */
   publicKeyPem: string
-  /** Signs one RS256 access token (RFC 9068) for each subject, each with a `jti` of its own. */
-  mint(audience: string, subjects: readonly string[], scope: string): Promise<string[]>
+  /**
+   * Signs one access token (RFC 9068) for each subject, each with a `jti` of its own and the further claims, with its keys in
+   * turn.
+   */
+  mint(audience: string, subjects: readonly string[], scope: string, claims?: object): Promise<string[]>
   close(): void
 }
 
+interface SigningKey {
+  privateKey: KeyObject
+  publicKey: KeyObject
+  /** The encoded header of the tokens that it signs. */
+  header: string
+  jwk: object
+}
+
 /**
- * Starts an issuer of access tokens in this process: metadata and JWK Set over HTTP, one RSA key of 2048 bits. It signs
- * ahead of the measurement, on every core, in the threads of libuv. Not an authorization server.
+ * Starts an issuer of access tokens in this process: metadata and JWK Set over HTTP, keys of one algorithm (RSA of 2048 bits,
+ * P-256 or Ed25519). It signs ahead of the measurement, on every core, in the threads of libuv. Not an authorization server.
  */
-export async function startIssuer(): Promise<Issuer> {
-  const { privateKey, publicKey } = generateKeyPairSync('rsa', { modulusLength: 2048 })
-  const kid = randomUUID()
-  const keys = [{ ...publicKey.export({ format: 'jwk' }), kid, alg: 'RS256', use: 'sig' }]
+export async function startIssuer(algorithm: BenchAlgorithm = 'RS256', keyCount = 1): Promise<Issuer> {
+  const signingKeys = Array.from({ length: keyCount }, () => makeSigningKey(algorithm))
+  const keys = signingKeys.map(({ jwk }) => jwk)
   const server = createServer((request, response) => {
     response.setHeader('content-type', 'application/json')
     response.end(JSON.stringify(request.url === '/jwks' ? { keys } : { issuer: url, jwks_uri: `${url}/jwks` }))
@@ -34,11 +47,10 @@ export async function startIssuer(): Promise<Issuer> {
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
   const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
-  const header = encode({ alg: 'RS256', typ: 'at+jwt', kid })
 
-  async function mint(audience: string, subjects: readonly string[], scope: string): Promise<string[]> {
+  async function mint(audience: string, subjects: readonly string[], scope: string, more = {}): Promise<string[]> {
     const now = Math.floor(Date.now() / 1000)
-    const shared = { iss: url, aud: audience, client_id: 'bench', scope, acr }
+    const shared = { iss: url, aud: audience, client_id: 'bench', scope, acr, ...more }
     const issue = (sub: string, index: number) => {
       const iat = now - Math.floor((subjects.length - index) / issuedPerSecond)
       return { ...shared, sub, jti: randomUUID(), iat, exp: iat + lifetimeSeconds, auth_time: iat }
@@ -46,15 +58,18 @@ export async function startIssuer(): Promise<Issuer> {
     const tokens: string[] = []
     for (let index = 0; index < subjects.length; index += signedTogether) {
       const some = subjects.slice(index, index + signedTogether)
-      const claims = some.map((sub, offset) => issue(sub, index + offset))
-      tokens.push(...(await Promise.all(claims.map((one) => signCompact(`${header}.${encode(one)}`, privateKey)))))
+      const signed = some.map((sub, offset) => {
+        const key = signingKeys[(index + offset) % keyCount] as SigningKey
+        return signCompact(`${key.header}.${encode(issue(sub, index + offset))}`, key.privateKey)
+      })
+      tokens.push(...(await Promise.all(signed)))
     }
     return tokens
   }
 
   return {
     url,
-    publicKeyPem: publicKey.export({ format: 'pem', type: 'spki' }).toString(),
+    publicKeyPem: (signingKeys[0] as SigningKey).publicKey.export({ format: 'pem', type: 'spki' }).toString(),
     mint,
     close: () => {
       server.closeAllConnections()
@@ -63,13 +78,28 @@ export async function startIssuer(): Promise<Issuer> {
   }
 }
 
+function makeSigningKey(alg: BenchAlgorithm): SigningKey {
+  const { privateKey, publicKey } = generateKeys(alg)
+  const kid = randomUUID()
+  const jwk = { ...publicKey.export({ format: 'jwk' }), kid, alg, use: 'sig' }
+  return { privateKey, publicKey, header: encode({ alg, typ: 'at+jwt', kid }), jwk }
+}
+
+function generateKeys(alg: BenchAlgorithm): KeyPairKeyObjectResult {
+  if (alg === 'RS256') return generateKeyPairSync('rsa', { modulusLength: 2048 })
+  if (alg === 'ES256') return generateKeyPairSync('ec', { namedCurve: 'P-256' })
+  return generateKeyPairSync('ed25519')
+}
+
 function encode(part: object): string {
   return Buffer.from(JSON.stringify(part)).toString('base64url')
 }
 
-function signCompact(input: string, privateKey: KeyObject): Promise<string> {
+/** Signs in a thread of libuv. */
+function signCompact(input: string, key: KeyObject): Promise<string> {
+  const digest = key.asymmetricKeyType === 'ed25519' ? null : 'sha256'
   return new Promise((resolve, reject) => {
-    sign('sha256', Buffer.from(input), privateKey, (error, signature) => {
+    sign(digest, Buffer.from(input), { key, dsaEncoding: 'ieee-p1363' }, (error, signature) => {
       if (error === null) resolve(`${input}.${signature.toString('base64url')}`)
       else reject(error)
     })
