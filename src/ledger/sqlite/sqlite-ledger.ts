@@ -17,6 +17,7 @@ import { prepareBooking } from './booking.js'
 import { accountColumns, entryColumns, transferColumns } from './columns.js'
 import { type Connection, explainOpening, isBusy, isStorageFault, openConnections } from './connection.js'
 import { GroupCommit } from './group-commit.js'
+import { GroupRead } from './group-read.js'
 
 const pruneBatchSize = 500
 const busyRetryMs = 20
@@ -27,6 +28,7 @@ export class SqliteLedger implements Ledger {
   readonly #writer: Connection
   readonly #reader: Connection
   readonly #bookings: GroupCommit<TransferOrder, BookingOutcome>
+  readonly #accountLists = new GroupRead((owners: readonly Owner[]) => this.#readAccountLists(owners))
   readonly #statements = new Map<string, ReturnType<Connection['prepare']>>()
 
   private constructor({ writer, reader }: { writer: Connection; reader: Connection }) {
@@ -51,9 +53,8 @@ export class SqliteLedger implements Ledger {
     }
   }
 
-  async accountsOf({ issuer, subject }: Owner): Promise<Account[]> {
-    const sql = `select ${accountColumns} where issuer = ? and subject = ? order by iban`
-    return this.#all<AccountRow>(sql, issuer, subject).map(toAccount)
+  accountsOf(owner: Owner): Promise<Account[]> {
+    return this.#accountLists.ask(owner)
   }
 
   async account({ issuer, subject }: Owner, accountId: string): Promise<Account | undefined> {
@@ -124,6 +125,19 @@ export class SqliteLedger implements Ledger {
     await this.#bookings.drain()
     this.#reader.close()
     this.#writer.close()
+  }
+
+  /** The accounts of each owner, by IBAN. The cross join has SQLite look up each owner, whatever it thinks of the table's size. */
+  #readAccountLists(owners: readonly Owner[]): Account[][] {
+    const sql = `
+      select key as owner, accounts.id, iban, name, currency, balance
+      from json_each(?) cross join accounts on issuer = value ->> 0 and subject = value ->> 1 order by key, iban`
+    const lists: Account[][] = owners.map(() => [])
+    const asked = JSON.stringify(owners.map(({ issuer, subject }) => [issuer, subject]))
+    for (const row of this.#all<AccountRow & { owner: bigint }>(sql, asked)) {
+      lists[Number(row.owner)]?.push(toAccount(row))
+    }
+    return lists
   }
 
   #all<Row>(sql: string, ...parameters: unknown[]): Row[] {
