@@ -30,7 +30,7 @@ export async function measureThroughput(options: LoadOptions): Promise<number> {
 
 /**
  * An open loop: requests are due at a fixed rate, however slow the answers are. Resolves to the latency of each in
- * milliseconds, from when it was due, so that waiting for a free connection counts (no coordinated omission).
+ * milliseconds, from when it was due (or went, within the millisecond before), so that waiting for a free connection counts (no coordinated omission).
  */
 export async function measureLatency(options: LoadOptions & { perSecond: number }): Promise<number[]> {
   const { warmUp, perSecond } = options
@@ -38,10 +38,12 @@ export async function measureLatency(options: LoadOptions & { perSecond: number 
   const startedMs = performance.now()
   await run(options, async (send, index) => {
     const dueMs = startedMs + (index * 1000) / perSecond
-    const waitMs = dueMs - performance.now()
+    // Timers count whole milliseconds: a request goes up to one early rather than late.
+    const waitMs = Math.floor(dueMs - performance.now())
     if (waitMs > 0) await delay(waitMs)
+    const sinceMs = Math.min(dueMs, performance.now())
     await send()
-    if (index >= warmUp) latenciesMs.push(performance.now() - dueMs)
+    if (index >= warmUp) latenciesMs.push(performance.now() - sinceMs)
   })
   return latenciesMs
 }
