@@ -1,9 +1,8 @@
-import { closeSync, fsyncSync, mkdtempSync, openSync, rmSync } from 'node:fs'
+import { mkdtempSync, rmSync } from 'node:fs'
 import { arch, cpus, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
-import Database from 'libsql'
 import type { Ledger } from '#src/ledger/ledger.js'
 import { PostgresLedger } from '#src/ledger/postgres/postgres-ledger.js'
 import { pruneAll } from '#src/ledger/pruning.js'
@@ -11,6 +10,7 @@ import { SqliteLedger } from '#src/ledger/sqlite/sqlite-ledger.js'
 import { findLastingPort } from '../test/helpers/external-server.js'
 import { PostgresServer } from '../test/helpers/postgres-server.js'
 import { ibans, issuer, makeOrder, openings } from '../test/ledger/orders.js'
+import { SqliteFiller } from './fill.js'
 
 /**
  * Measures what pruning does to bookings while many spent tokens and idempotency records live: the latency of bookings at a
@@ -32,36 +32,26 @@ const nowMs = Date.now()
 const dayMs = 86_400_000
 
 interface Bench {
+  /** Holds the rows, the live ones to be forgotten within a day, half as many records as tokens. */
   ledger: Ledger
-  /** Writes the rows, the live ones to be forgotten within a day, half as many records as tokens. */
-  fill: () => Promise<void>
   close: () => Promise<void>
 }
 
 async function openSqlite(): Promise<Bench> {
   const folder = mkdtempSync(join(tmpdir(), 'stepgate-bench-'))
+  const filler = await SqliteFiller.create(folder)
+  const fill = async (mark: string, count: number, fromMs: number) => {
+    await filler.insertTokens(issuer, count, { mark, fromMs, toMs: fromMs + dayMs })
+    const key = `printf('%08x-${mark}', i * 800)`
+    const columns = `'${issuer}', 'alice', ${key}, zeroblob(32), 'request', null, 'not-found', ${fromMs} + i % ${dayMs}`
+    await filler.insert('idempotency_records', count / 2, columns)
+  }
+  await fill('live', liveRows, nowMs)
+  await fill('expired', expiredRows, nowMs - 1 - dayMs)
+  filler.close()
   const ledger = await SqliteLedger.open(folder)
   return {
     ledger,
-    fill: async () => {
-      const database = new Database(join(folder, 'ledger.sqlite'))
-      const rows = (count: number) =>
-        `with recursive n (i) as (select 0 union all select i + 1 from n where i < ${count - 1})`
-      const fill = (prefix: string, count: number, until: string) =>
-        database.exec(`
-          insert into spent_tokens ${rows(count)} select '${issuer}', printf('%08x-${prefix}', i * 400), ${until} from n;
-          insert into idempotency_records ${rows(count / 2)}
-            select '${issuer}', 'alice', printf('%08x-${prefix}', i * 800), zeroblob(32), 'request', null, 'not-found', ${until} from n;`)
-      database.exec('pragma synchronous = off')
-      fill('live', liveRows, `${nowMs} + i % ${dayMs}`)
-      fill('expired', expiredRows, `${nowMs} - 1 - i % ${dayMs}`)
-      database.pragma('wal_checkpoint(TRUNCATE)')
-      database.close()
-      // Else the kernel writes all of it while bookings are measured.
-      const file = openSync(join(folder, 'ledger.sqlite'), 'r+')
-      fsyncSync(file)
-      closeSync(file)
-    },
     close: async () => {
       await ledger.close()
       rmSync(folder, { recursive: true })
@@ -85,14 +75,12 @@ async function openPostgres(): Promise<Bench> {
        select '${issuer}', 'alice', lpad(to_hex(i::bigint * 800), 8, '0') || '-${prefix}', '\\x00', 'request', null, 'not-found', ${until}
        from generate_series(0, ${count / 2 - 1}) i`,
     )
+  await fill('live', liveRows, `${nowMs}::bigint + i % ${dayMs}`)
+  await fill('expired', expiredRows, `${nowMs}::bigint - 1 - i % ${dayMs}`)
+  await server.query(url, 'vacuum analyze')
+  await server.query(url, 'checkpoint')
   return {
     ledger,
-    fill: async () => {
-      await fill('live', liveRows, `${nowMs}::bigint + i % ${dayMs}`)
-      await fill('expired', expiredRows, `${nowMs}::bigint - 1 - i % ${dayMs}`)
-      await server.query(url, 'vacuum analyze')
-      await server.query(url, 'checkpoint')
-    },
     close: async () => {
       await ledger.close()
       await server.remove()
@@ -135,10 +123,9 @@ function describe(latenciesMs: number[]): string {
   return `p50 ${at(0.5)} ms, p99 ${at(0.99)} ms, longest ${at(1)} ms (${sorted.length} bookings)`
 }
 
-async function measure(name: string, { ledger, fill, close }: Bench): Promise<void> {
+async function measure(name: string, { ledger, close }: Bench): Promise<void> {
   try {
     await ledger.openAccounts(issuer, openings)
-    await fill()
     const baseline = { requested: false }
     setTimeout(() => {
       baseline.requested = true
