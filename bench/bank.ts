@@ -35,24 +35,10 @@ export class Bank {
     const pairs = Array.from({ length: count }, () => this.#nextPair())
     const owners = pairs.map(({ debtor }) => this.#accounts[debtor]?.owner as string)
     const tokens = await this.#issuer.mint(audience, owners, 'read:accounts transfer:funds')
-    return pairs.map(({ debtor, creditor }, index) => {
-      const body = JSON.stringify({
-        debtorAccount: { iban: this.#accounts[debtor]?.iban },
-        creditorAccount: { iban: this.#accounts[creditor]?.iban },
-        instructedAmount: { currency: 'EUR', amount: '0.01' },
-      })
-      return Buffer.from(
-        [
-          'POST /transfers HTTP/1.1',
-          'Host: 127.0.0.1',
-          `Authorization: Bearer ${tokens[index]}`,
-          'Content-Type: application/json',
-          `Content-Length: ${body.length}`,
-          '',
-          body,
-        ].join('\r\n'),
-      )
-    })
+    const iban = (account: number) => this.#accounts[account]?.iban as string
+    return pairs.map(({ debtor, creditor }, index) =>
+      orderTransfer(tokens[index] as string, iban(debtor), iban(creditor)),
+    )
   }
 
   /** Reads every account over HTTP and throws unless balance and number of postings are what was ordered. Returns the transfers. */
@@ -100,14 +86,34 @@ export class Bank {
   }
 }
 
+/** A transfer of one cent as a whole HTTP request. */
+export function orderTransfer(token: string, debtorIban: string, creditorIban: string): Buffer {
+  const body = JSON.stringify({
+    debtorAccount: { iban: debtorIban },
+    creditorAccount: { iban: creditorIban },
+    instructedAmount: { currency: 'EUR', amount: '0.01' },
+  })
+  return Buffer.from(
+    [
+      'POST /transfers HTTP/1.1',
+      'Host: 127.0.0.1',
+      `Authorization: Bearer ${token}`,
+      'Content-Type: application/json',
+      `Content-Length: ${body.length}`,
+      '',
+      body,
+    ].join('\r\n'),
+  )
+}
+
 async function get(url: string, token: string): Promise<unknown> {
   const response = await fetch(url, { headers: { authorization: `Bearer ${token}` } })
   if (response.status !== 200) throw new Error(`${url}: ${response.status} ${await response.text()}`)
   return response.json()
 }
 
-/** A German IBAN with right check digits (ISO 7064, MOD 97-10). */
-function makeIban(account: string): string {
+/** A German IBAN of 18 digits with right check digits (ISO 7064, MOD 97-10). */
+export function makeIban(account: string): string {
   const checkDigits = 98n - (BigInt(`${account}131400`) % 97n)
   return `DE${String(checkDigits).padStart(2, '0')}${account}`
 }

@@ -40,12 +40,17 @@ export function start(script: string, env: Record<string, string>, pin = false):
 /** The same on core 0. Resolves once the path answers 200 on the port that the environment names. */
 export async function startPinned(script: string, env: Record<string, string>, path: string): Promise<ChildProcess> {
   const server = start(script, env, true)
+  await untilAnswering(server, `http://127.0.0.1:${env['PORT']}${path}`)
+  return server
+}
+
+/** Waits until an address of a server that was started answers 200. Throws when it ends or takes too long. */
+export async function untilAnswering(server: ChildProcess, url: string): Promise<void> {
   const giveUpMs = performance.now() + startDeadlineMs
-  while (!(await answers(`http://127.0.0.1:${env['PORT']}${path}`))) {
-    if (server.exitCode !== null || performance.now() > giveUpMs) throw new Error(`${script} did not start`)
+  while (!(await answers(url))) {
+    if (server.exitCode !== null || performance.now() > giveUpMs) throw new Error(`${url} does not answer`)
     await delay(20)
   }
-  return server
 }
 
 /** Whether an address answers 200. */
