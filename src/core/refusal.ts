@@ -24,14 +24,20 @@ export interface RefusalDetails {
   occurrenceId?: string
 }
 
-/** Thrown by guards and handlers to refuse a request. The problem plugin alone turns it into a response. */
+/**
+ * Thrown by guards and handlers to refuse a request. The problem plugin alone turns it into a response. It has no stack: to be
+ * refused is no fault, and collecting one would cost as much as the rest of the answer. Its cause has its own.
+ */
 export class Refusal extends Error {
   override readonly name = 'Refusal'
   readonly problem: ProblemName
   readonly details: RefusalDetails
 
   constructor(problem: ProblemName, details: RefusalDetails = {}) {
+    const { stackTraceLimit } = Error
+    Error.stackTraceLimit = 0
     super(problem, { cause: details.cause })
+    Error.stackTraceLimit = stackTraceLimit
     this.problem = problem
     this.details = details
   }

@@ -33,25 +33,24 @@ export default fp(
       throw new Error(`routes without config.access: ${routes}`)
     })
 
-    app.addHook('onRequest', async (request) => {
+    app.addHook('onRequest', (request, _reply, done) => {
       const { access } = request.routeOptions.config
-      if (access === 'public' || request.is404) return
-      if (access === undefined || request.accessToken === null) throw new Error('the caller was not authenticated')
+      if (access === 'public' || request.is404) return done()
+      if (access === undefined || request.accessToken === null)
+        return done(new Error('the caller was not authenticated'))
       const problem = decideAccess(access, request.accessToken, options)
-      if (problem !== undefined) throw new Refusal(problem)
+      done(problem && new Refusal(problem))
     })
 
-    app.addHook('preHandler', async (request) => {
+    app.addHook('preHandler', (request, _reply, done) => {
       const { access } = request.routeOptions.config
-      if (typeof access !== 'object' || (access.stepUp !== true && access.transaction === undefined)) return
+      if (typeof access !== 'object' || (access.stepUp !== true && access.transaction === undefined)) return done()
       const { authorizationDetails } = request.accessToken as AccessToken
-      if (access.transaction === undefined || transactionBinding === undefined) {
-        if (authorizationDetails !== undefined) throw new Refusal('transaction-not-authorized')
-        return
-      }
+      if (access.transaction === undefined || transactionBinding === undefined)
+        return done(authorizationDetails && new Refusal('transaction-not-authorized'))
       const payment = request.body as Payment
-      if (isPaymentAuthorized(authorizationDetails, payment, transactionBinding)) return
-      throw new Refusal('transaction-not-authorized', { authorizationDetails: [describePayment(payment)] })
+      if (isPaymentAuthorized(authorizationDetails, payment, transactionBinding)) return done()
+      done(new Refusal('transaction-not-authorized', { authorizationDetails: [describePayment(payment)] }))
     })
   },
   { name: 'access-policy', fastify: '5.x', dependencies: ['access-token'] },

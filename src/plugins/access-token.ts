@@ -7,7 +7,7 @@ import type { AccessPolicy } from '../core/access-policy.js'
 import { type AccessToken, type TokenExpectations, validateAccessToken } from '../core/access-token.js'
 import type { Clock } from '../core/clock.js'
 import { isCanonicalCompactJwt, isUtf8Jwt, readJoseHeader } from '../core/compact-jwt.js'
-import { readCredentials, type TokenScheme } from '../core/credentials.js'
+import { readCredentials, readFields, type TokenScheme } from '../core/credentials.js'
 import { Refusal } from '../core/refusal.js'
 import { type TokenProfileName, toStandardClaims } from '../core/token-profile.js'
 import type { KeySource } from '../keys/key-source.js'
@@ -38,25 +38,32 @@ declare module 'fastify' {
     tokenScheme: TokenScheme | null
     /** The token's text while it is being verified. */
     bearerToken: string | null
+    /** What this request presented for single use; null when nothing. */
+    tokenToSpend: VerifiedToken | null
   }
 }
 
 interface VerifiedToken {
+  /** The whole value of the Authorization field. */
+  authorization: string
+  scheme: TokenScheme
   text: string
   accessToken: AccessToken
-  keyEpoch: number
+  /** The keys' epoch when it was verified. */
+  keyEpoch: number | undefined
 }
 
 const maxVerifiedTokens = 10_000
-/** The last characters of a token are its signature's: enough to find it; the whole text is compared after. */
+/** The last characters of the field are the signature's: enough to find a token; the whole is compared after. */
 const cacheKeyLength = 43
 
 /**
  * Authenticates callers of protected routes by access token (RFC 9068), as a bearer (RFC 6750) or with proof of the key or certificate
  * that it is bound to (RFC 9449, RFC 8705), before the body is read. A token not seen before goes through `request.jwtVerify`
  * with the issuer's key for its kid, then through `validateAccessToken`. Tokens verified before are found by their text, as
- * long as they live and the keys stay the same; those for single use are verified every time, and so is every proof. Does not look at scopes. Throws
- * `Refusal` for a token that is missing, not valid or not proven, and `KeysUnavailable` when that cannot be known. One registration
+ * long as they live and the keys stay the same; what they are bound to is proven every time. One that a route takes once is
+ * remembered only when it comes back spent, so that a replay costs no verification. Does not look at scopes. Refuses with
+ * `Refusal` a token that is missing, not valid or not proven, and with `KeysUnavailable` when that cannot be known. One registration
  * knows one issuer: several issuers get a context each, beside each other, with routes of their own.
  */
 export default fp(
@@ -68,6 +75,7 @@ export default fp(
     app.decorateRequest('accessToken', null)
     app.decorateRequest('tokenScheme', null)
     app.decorateRequest('bearerToken', null)
+    app.decorateRequest('tokenToSpend', null)
     const jwtDecorators = chooseJwtDecorators(app)
     await app.register(fastifyJwt, {
       ...jwtDecorators.options,
@@ -83,45 +91,74 @@ export default fp(
       },
     })
 
-    app.addHook('onRequest', async (request, reply) => {
+    app.addHook('onRequest', (request, reply, done) => {
       const { access } = request.routeOptions.config
-      if (typeof access !== 'object') return
-      const tokenText = readToken(request)
-      if (request.tokenScheme === 'Bearer' && dpop?.mode === 'require') throw new Refusal('dpop-required')
-      const accessToken = await authenticate(request, tokenText, access)
-      await expectProof(request, reply, { accessToken, tokenText })
-      request.accessToken = accessToken
+      if (typeof access !== 'object') return done()
+      const known = findVerified(request)
+      if (known === undefined || known.scheme === 'DPoP' || known.accessToken.confirmation !== undefined) {
+        authenticate(request, reply, { access, known }).then(() => done(), done)
+        return
+      }
+      // The hot path: nothing to wait for.
+      request.tokenScheme = known.scheme
+      request.accessToken = known.accessToken
+      done()
     })
 
-    function readToken(request: FastifyRequest): string {
-      const tokenInQuery = Object.hasOwn(request.query as object, 'access_token')
-      const credentials = readCredentials(request.raw.rawHeaders, { tokenInQuery, dpop: dpop !== undefined })
-      if (credentials.kind === 'none') throw new Refusal('missing-token')
-      request.tokenScheme = credentials.scheme
-      if (credentials.kind === 'malformed') throw new Refusal('invalid-request')
-      return credentials.token
+    app.addHook('onResponse', (request, reply, done) => {
+      if (request.tokenToSpend !== null && reply.problem === 'token-already-used') remember(request.tokenToSpend)
+      done()
+    })
+
+    function findVerified(request: FastifyRequest): VerifiedToken | undefined {
+      const [authorization, another] = readFields(request.raw.rawHeaders, 'authorization')
+      if (authorization === undefined || another !== undefined || hasTokenInQuery(request)) return undefined
+      const verified = verifiedTokens.get(authorization.slice(-cacheKeyLength))
+      if (verified?.authorization !== authorization || verified.keyEpoch !== keySource.epoch) return undefined
+      const alive = clock.nowMs() < (verified.accessToken.expiresAtSeconds + leewaySeconds) * 1000
+      return alive ? verified : undefined
+    }
+
+    function remember(verified: VerifiedToken): void {
+      const { authorization, keyEpoch } = verified
+      if (keyEpoch !== undefined) verifiedTokens.set(authorization.slice(-cacheKeyLength), verified)
     }
 
     async function authenticate(
       request: FastifyRequest,
-      text: string,
-      { singleUse }: AccessPolicy,
-    ): Promise<AccessToken> {
-      if (singleUse === true) return verify(request, text)
-      const known = findVerified(text)
-      if (known !== undefined) return known
+      reply: FastifyReply,
+      { access, known }: { access: AccessPolicy; known: VerifiedToken | undefined },
+    ): Promise<void> {
+      const verified = known ?? (await verifyCredentials(request))
+      request.tokenScheme = verified.scheme
+      await expectProof(request, reply, verified)
+      request.accessToken = verified.accessToken
+      if (known !== undefined) return
+      if (access.singleUse === true && verified.accessToken.scopes.has(access.scope)) request.tokenToSpend = verified
+      else remember(verified)
+    }
+
+    async function verifyCredentials(request: FastifyRequest): Promise<VerifiedToken> {
+      const { rawHeaders } = request.raw
+      const tokenInQuery = hasTokenInQuery(request)
+      const credentials = readCredentials(rawHeaders, { tokenInQuery, dpop: dpop !== undefined })
+      if (credentials.kind === 'none') throw new Refusal('missing-token')
+      const { scheme } = credentials
+      request.tokenScheme = scheme
+      if (credentials.kind === 'malformed') throw new Refusal('invalid-request')
+      if (scheme === 'Bearer' && dpop?.mode === 'require') throw new Refusal('dpop-required')
+      const { token: text } = credentials
       // Read before the keys are used: what they verify while they are being replaced belongs to the epoch that ends.
       const keyEpoch = keySource.epoch
       const accessToken = await verify(request, text)
-      if (keyEpoch !== undefined) verifiedTokens.set(text.slice(-cacheKeyLength), { text, accessToken, keyEpoch })
-      return accessToken
+      return { authorization: request.headers.authorization as string, scheme, text, accessToken, keyEpoch }
     }
 
     /** What the token is bound to is asked on every request: whoever has its text may not be who it was issued to. */
     async function expectProof(
       request: FastifyRequest,
       reply: FastifyReply,
-      { accessToken, tokenText }: { accessToken: AccessToken; tokenText: string },
+      { scheme, text, accessToken }: VerifiedToken,
     ): Promise<void> {
       const { certificateThumbprint, keyThumbprint } = accessToken.confirmation ?? {}
       if (certificateThumbprint !== undefined) {
@@ -129,8 +166,7 @@ export default fp(
         if (certificate === undefined || hash('sha256', certificate, 'base64url') !== certificateThumbprint)
           throw new Refusal('token-binding-not-proven')
       }
-      if (request.tokenScheme === 'DPoP' && proveKey !== undefined)
-        await proveKey({ request, reply, accessToken, tokenText })
+      if (scheme === 'DPoP' && proveKey !== undefined) await proveKey({ request, reply, accessToken, tokenText: text })
       else if (keyThumbprint !== undefined) throw new Refusal('token-binding-not-proven')
     }
 
@@ -139,13 +175,6 @@ export default fp(
       const publicKey = joseHeader && (await keySource.publicKey(joseHeader))
       if (publicKey === undefined) throw new Refusal('invalid-token')
       return publicKey
-    }
-
-    function findVerified(text: string): AccessToken | undefined {
-      const verified = verifiedTokens.get(text.slice(-cacheKeyLength))
-      if (verified?.text !== text || verified.keyEpoch !== keySource.epoch) return undefined
-      const alive = clock.nowMs() < (verified.accessToken.expiresAtSeconds + leewaySeconds) * 1000
-      return alive ? verified.accessToken : undefined
     }
 
     async function verify(request: FastifyRequest, text: string): Promise<AccessToken> {
@@ -162,6 +191,10 @@ export default fp(
   },
   { name: 'access-token', fastify: '5.x' },
 )
+
+function hasTokenInQuery({ query }: FastifyRequest): boolean {
+  return Object.hasOwn(query as object, 'access_token')
+}
 
 /** Whatever the JWT packages find wrong with a token makes it invalid; everything else is not the token's fault. */
 function refuse(error: unknown): never {

@@ -2,6 +2,7 @@ import type { IncomingMessage } from 'node:http'
 import type { Socket } from 'node:net'
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
+import { readFields } from '../core/credentials.js'
 import { httpLimits } from '../core/http-limits.js'
 import { Refusal } from '../core/refusal.js'
 import { answerConnectionError } from './connection-errors.js'
@@ -24,17 +25,17 @@ export default fp(
       answerConnectionError(new Error('CONNECT is not served'), socket, publicUrl)
     })
     app.server.on('checkExpectation', (request, response) => app.server.emit('request', request, response))
-    app.addHook('onRequest', async ({ raw }, reply) => {
-      if (isWellFormed(raw)) return
+    app.addHook('onRequest', ({ raw }, reply, done) => {
+      if (isWellFormed(raw)) return done()
       reply.header('connection', 'close')
-      throw new Refusal('malformed-request')
+      done(new Refusal('malformed-request'))
     })
   },
   { name: 'http-conformance', fastify: '5.x', dependencies: ['problem'] },
 )
 
 function isWellFormed({ httpVersion, rawHeaders, headers }: IncomingMessage): boolean {
-  const hosts = rawHeaders.filter((_, index) => index % 2 === 1 && rawHeaders[index - 1]?.toLowerCase() === 'host')
+  const hosts = readFields(rawHeaders, 'host')
   if (!hosts.every((host) => hostPattern.test(host))) return false
   if (httpVersion === '1.1') return hosts.length === 1
   return httpVersion === '1.0' && hosts.length <= 1 && headers['transfer-encoding'] === undefined

@@ -14,13 +14,14 @@ declare module 'fastify' {
 export default fp(
   async (app: FastifyInstance) => {
     app.decorateRequest('idempotencyKey', null)
-    app.addHook('preHandler', async (request) => {
+    app.addHook('preHandler', (request, _reply, done) => {
       const { access } = request.routeOptions.config
       const field = request.headers['idempotency-key']
-      if (typeof access !== 'object' || access.singleUse !== true || field === undefined) return
+      if (typeof access !== 'object' || access.singleUse !== true || field === undefined) return done()
       const key = readIdempotencyKey(String(field))
-      if (key === undefined) throw new Refusal('invalid-idempotency-key')
+      if (key === undefined) return done(new Refusal('invalid-idempotency-key'))
       request.idempotencyKey = key
+      done()
     })
   },
   { name: 'idempotency', fastify: '5.x' },

@@ -1,6 +1,6 @@
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
-import { serializeChallenge } from '../core/challenge.js'
+import { type Challenge, serializeChallenge } from '../core/challenge.js'
 import { buildChallenges, type ChallengeContext, mainChallenge } from '../core/problem-challenge.js'
 import { buildProblemDocument } from '../core/problem-document.js'
 import { findProblem, type ProblemName } from '../core/problems.js'
@@ -63,19 +63,17 @@ export interface Exchange {
 export function sendRefusal(refusal: Refusal, { request, reply, options }: Exchange): FastifyReply {
   const { problem: name, details } = refusal
   const problem = findProblem(name)
-  const { access } = request.routeOptions.config
-  const challenges = buildChallenges(problem, { access, scheme: request.tokenScheme }, options)
+  const { lines, challenge } = findChallenges(name, request, options)
   reply.problem = name
   if (problem.status >= 500) logCause(name, details.cause, { request, reply })
-  const [line, ...more] = challenges.map(serializeChallenge)
-  if (line !== undefined) reply.header('www-authenticate', more.length === 0 ? line : [line, ...more])
+  if (lines.length > 0) reply.header('www-authenticate', lines.length === 1 ? lines[0] : lines)
   const retryAfterSeconds = details.retryAfterSeconds ?? problem.retryAfterSeconds
   if (retryAfterSeconds !== undefined) reply.header('retry-after', retryAfterSeconds)
   if (details.allow !== undefined) reply.header('allow', details.allow.join(', '))
   const document = buildProblemDocument(name, {
     publicUrl: options.publicUrl,
     requestId: details.occurrenceId ?? request.id,
-    challenge: mainChallenge(challenges),
+    challenge,
     fieldFaults: details.fieldFaults,
     authorizationDetails: details.authorizationDetails,
   })
@@ -84,6 +82,28 @@ export function sendRefusal(refusal: Refusal, { request, reply, options }: Excha
     .code(problem.status)
     .header('content-type', 'application/problem+json')
     .send(Buffer.from(JSON.stringify(document)))
+}
+
+interface WrittenChallenges {
+  lines: readonly string[]
+  /** The one that says what went wrong. */
+  challenge: Challenge | undefined
+}
+
+/** Written once for each problem, scheme and scope of a route, on which alone they depend. */
+const written = new WeakMap<ProblemOptions, Map<string, WrittenChallenges>>()
+
+function findChallenges(name: ProblemName, request: FastifyRequest, options: ProblemOptions): WrittenChallenges {
+  const { access } = request.routeOptions.config
+  const scheme = request.tokenScheme
+  const known = written.get(options) ?? new Map<string, WrittenChallenges>()
+  const key = JSON.stringify([name, scheme, typeof access === 'object' && access.scope])
+  const found = known.get(key)
+  if (found !== undefined) return found
+  const challenges = buildChallenges(findProblem(name), { access, scheme }, options)
+  const made = { lines: challenges.map(serializeChallenge), challenge: mainChallenge(challenges) }
+  written.set(options, known.set(key, made))
+  return made
 }
 
 function logCause(problem: ProblemName, cause: unknown, { request, reply }: Pick<Exchange, 'request' | 'reply'>): void {

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
-import type { FastifyInstance } from 'fastify'
+import type { FastifyInstance, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
+import type { AccessToken } from '../core/access-token.js'
 import type { Clock } from '../core/clock.js'
 import { Refusal } from '../core/refusal.js'
 import { type Claim, type ReplayStore, replayKey } from '../replay/replay-store.js'
@@ -49,10 +50,14 @@ export default fp(
         : Number.NEGATIVE_INFINITY
     app.decorateRequest('tokenClaim', null)
 
-    app.addHook('preHandler', async (request) => {
+    app.addHook('preHandler', (request, _reply, done) => {
       const { access } = request.routeOptions.config
       const { accessToken } = request
-      if (typeof access !== 'object' || access.singleUse !== true || accessToken === null) return
+      if (typeof access !== 'object' || access.singleUse !== true || accessToken === null) return done()
+      consume(request, accessToken).then(() => done(), done)
+    })
+
+    async function consume(request: FastifyRequest, accessToken: AccessToken): Promise<void> {
       if (accessToken.issuedAtSeconds < earliestIssueSeconds) throw new Refusal('not-single-use')
       const { issuer, jwtId, expiresAtSeconds } = accessToken
       // The body may have taken its time: a claim that begins after expiry would outlive the one that used the token.
@@ -75,7 +80,7 @@ export default fp(
         await app.giveBackToken(request)
         throw new Refusal('replay-store-unavailable')
       }
-    })
+    }
 
     app.decorate('giveBackToken', async (request) => {
       const claim = request.tokenClaim

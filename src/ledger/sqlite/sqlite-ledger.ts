@@ -23,6 +23,8 @@ const pruneBatchSize = 500
 const busyRetryMs = 20
 const maxBusyAttempts = 250
 
+type AccountColumns = [owner: number, id: string, iban: string, name: string, currency: string, balance: string]
+
 /** The ledger in one SQLite file of a folder. Several processes may share the folder; each commit is fsynced. */
 export class SqliteLedger implements Ledger {
   readonly #writer: Connection
@@ -130,12 +132,15 @@ export class SqliteLedger implements Ledger {
   /** The accounts of each owner, by IBAN. The cross join has SQLite look up each owner, whatever it thinks of the table's size. */
   #readAccountLists(owners: readonly Owner[]): Account[][] {
     const sql = `
-      select key as owner, accounts.id, iban, name, currency, balance
-      from json_each(?) cross join accounts on issuer = value ->> 0 and subject = value ->> 1 order by key, iban`
-    const lists: Account[][] = owners.map(() => [])
+      select json_group_array(json_array(key, id, iban, name, currency, balance)) as rows from (
+        select key, accounts.id, iban, name, currency, cast(balance as text) as balance
+        from json_each(?) cross join accounts on issuer = value ->> 0 and subject = value ->> 1
+        order by key, iban)`
     const asked = JSON.stringify(owners.map(({ issuer, subject }) => [issuer, subject]))
-    for (const row of this.#all<AccountRow & { owner: bigint }>(sql, asked)) {
-      lists[Number(row.owner)]?.push(toAccount(row))
+    const [{ rows }] = this.#all(sql, asked) as [{ rows: string }]
+    const lists: Account[][] = owners.map(() => [])
+    for (const [owner, id, iban, name, currency, balance] of JSON.parse(rows) as AccountColumns[]) {
+      lists[owner]?.push({ id, iban, name, currency, balanceMinorUnits: BigInt(balance) })
     }
     return lists
   }
