@@ -53,6 +53,16 @@ export function quantile(values: readonly number[], part: number): number {
   return values.toSorted((a, b) => a - b)[Math.ceil(values.length * part) - 1] as number
 }
 
+/** Sends one request on a connection of its own and resolves to the whole answer, head and body, as latin1. */
+export async function exchange(port: number, request: Buffer): Promise<string> {
+  const connection = await Connection.open(port)
+  try {
+    return await connection.exchange(request)
+  } finally {
+    connection.close()
+  }
+}
+
 async function run(
   { port, requests, expected }: LoadOptions,
   perform: (send: () => Promise<void>, index: number) => Promise<void>,

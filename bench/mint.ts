@@ -11,10 +11,14 @@ const signedTogether = 512
 /** Tokens look as if they had been issued at this rate, in order, until now: stores that sort by time see it. */
 const issuedPerSecond = 7000
 
+/** Where packages look that do not read the issuer's metadata. */
+const jwksPath = '/.well-known/jwks.json'
+
 export type BenchAlgorithm = 'RS256' | 'ES256' | 'EdDSA'
 
 export interface Issuer {
   url: string
+  jwksUri: string
   /** Of its first key. */
   publicKeyPem: string
   /**
@@ -42,7 +46,7 @@ export async function startIssuer(algorithm: BenchAlgorithm = 'RS256', keyCount 
   const keys = signingKeys.map(({ jwk }) => jwk)
   const server = createServer((request, response) => {
     response.setHeader('content-type', 'application/json')
-    response.end(JSON.stringify(request.url === '/jwks' ? { keys } : { issuer: url, jwks_uri: `${url}/jwks` }))
+    response.end(JSON.stringify(request.url === jwksPath ? { keys } : { issuer: url, jwks_uri: url + jwksPath }))
   })
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
@@ -53,7 +57,7 @@ export async function startIssuer(algorithm: BenchAlgorithm = 'RS256', keyCount 
     const shared = { iss: url, aud: audience, client_id: 'bench', scope, acr, ...more }
     const issue = (sub: string, index: number) => {
       const iat = now - Math.floor((subjects.length - index) / issuedPerSecond)
-      return { ...shared, sub, jti: randomUUID(), iat, exp: iat + lifetimeSeconds, auth_time: iat }
+      return { sub, jti: randomUUID(), iat, exp: iat + lifetimeSeconds, auth_time: iat, ...shared }
     }
     const tokens: string[] = []
     for (let index = 0; index < subjects.length; index += signedTogether) {
@@ -69,6 +73,7 @@ export async function startIssuer(algorithm: BenchAlgorithm = 'RS256', keyCount 
 
   return {
     url,
+    jwksUri: url + jwksPath,
     publicKeyPem: (signingKeys[0] as SigningKey).publicKey.export({ format: 'pem', type: 'spki' }).toString(),
     mint,
     close: () => {
@@ -85,18 +90,19 @@ function makeSigningKey(alg: BenchAlgorithm): SigningKey {
   return { privateKey, publicKey, header: encode({ alg, typ: 'at+jwt', kid }), jwk }
 }
 
-function generateKeys(alg: BenchAlgorithm): KeyPairKeyObjectResult {
+export function generateKeys(alg: BenchAlgorithm): KeyPairKeyObjectResult {
   if (alg === 'RS256') return generateKeyPairSync('rsa', { modulusLength: 2048 })
   if (alg === 'ES256') return generateKeyPairSync('ec', { namedCurve: 'P-256' })
   return generateKeyPairSync('ed25519')
 }
 
-function encode(part: object): string {
+/** A part of a JWT. */
+export function encode(part: object): string {
   return Buffer.from(JSON.stringify(part)).toString('base64url')
 }
 
-/** Signs in a thread of libuv. */
-function signCompact(input: string, key: KeyObject): Promise<string> {
+/** Signs a JWT in a thread of libuv. The input is the encoded header and payload. */
+export function signCompact(input: string, key: KeyObject): Promise<string> {
   const digest = key.asymmetricKeyType === 'ed25519' ? null : 'sha256'
   return new Promise((resolve, reject) => {
     sign(digest, Buffer.from(input), { key, dsaEncoding: 'ieee-p1363' }, (error, signature) => {

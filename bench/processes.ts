@@ -12,6 +12,14 @@ const startDeadlineMs = 20_000
 /** Whether a process can be given a core of its own: the server core 0, whoever asks it core 1. */
 export const canPin = cpus().length > 1 && spawnSync('taskset', ['-c', '1', 'true']).status === 0
 
+/** All cores of the machine, as `taskset -c` takes them. */
+export const everyCore = `0-${cpus().length - 1}`
+
+/** How to have a command run on these cores. */
+export function onCores(cores: string, command: readonly string[]): string[] {
+  return [...(canPin ? ['taskset', '-c', cores] : []), ...command]
+}
+
 export function describeMachine(): string {
   return `Node ${process.version}, ${cpus().length} × ${cpus()[0]?.model ?? arch()}`
 }
@@ -19,6 +27,16 @@ export function describeMachine(): string {
 /** Moves the calling thread to core 1. Threads that run already, such as those that sign tokens, stay on every core. */
 export function pinClient(): void {
   if (canPin) spawnSync('taskset', ['-cp', '1', String(process.pid)])
+}
+
+/** Lets the calling thread run on every core again, and what it starts from now on. */
+export function unpinClient(): void {
+  if (canPin) spawnSync('taskset', ['-cp', everyCore, String(process.pid)])
+}
+
+/** Whether a program is there to be run. */
+export function isInstalled(program: string): boolean {
+  return spawnSync(program, ['-v'], { stdio: 'ignore' }).error === undefined
 }
 
 /** A port that nobody listened on a moment ago. */
@@ -31,26 +49,48 @@ export async function freePort(): Promise<number> {
   return address.port
 }
 
-/** Starts a script with the start script's flags. The environment is all that it sees; what it logs is thrown away. */
-export function start(script: string, env: Record<string, string>, pin = false): ChildProcess {
-  const command = [...(pin && canPin ? ['taskset', '-c', '0'] : []), process.execPath, ...flags, script]
-  return spawn(command[0] as string, command.slice(1), { env, stdio: ['ignore', 'ignore', 'inherit'] })
+/** Starts a script with the start script's flags. The environment is all that it sees, beside PATH; what it logs is thrown away. */
+export function start(script: string, env: Record<string, string>): ChildProcess {
+  return startCommand(nodeCommand(script), env)
 }
 
-/** The same on core 0. Resolves once the path answers 200 on the port that the environment names. */
-export async function startPinned(script: string, env: Record<string, string>, path: string): Promise<ChildProcess> {
-  const server = start(script, env, true)
-  await untilAnswering(server, `http://127.0.0.1:${env['PORT']}${path}`)
+/** A script with the start script's flags, as a command. */
+export function nodeCommand(script: string): string[] {
+  return [process.execPath, ...flags, script]
+}
+
+/**
+ * Starts a server by its command and resolves once it is ready. Throws when it ends before, or is not ready within 20 s, with
+ * what it said on stderr, which is thrown away otherwise.
+ */
+export async function startServer(
+  command: readonly string[],
+  env: Record<string, string>,
+  isReady: () => Promise<boolean>,
+): Promise<ChildProcess> {
+  const server = startCommand(command, env, 'pipe')
+  let said = ''
+  server.stderr?.on('data', (text) => {
+    said = `${said}${text}`.slice(-2000)
+  })
+  const giveUpMs = performance.now() + startDeadlineMs
+  while (!(await isReady())) {
+    if (server.exitCode !== null || performance.now() > giveUpMs) {
+      server.kill()
+      throw new Error(`${command.join(' ')} did not start: ${said}`)
+    }
+    await delay(20)
+  }
   return server
 }
 
-/** Waits until an address of a server that was started answers 200. Throws when it ends or takes too long. */
-export async function untilAnswering(server: ChildProcess, url: string): Promise<void> {
-  const giveUpMs = performance.now() + startDeadlineMs
-  while (!(await answers(url))) {
-    if (server.exitCode !== null || performance.now() > giveUpMs) throw new Error(`${url} does not answer`)
-    await delay(20)
-  }
+function startCommand(
+  command: readonly string[],
+  env: Record<string, string>,
+  stderr: 'inherit' | 'pipe' = 'inherit',
+): ChildProcess {
+  const environment = { PATH: process.env['PATH'], ...env }
+  return spawn(command[0] as string, command.slice(1), { env: environment, stdio: ['ignore', 'ignore', stderr] })
 }
 
 /** Whether an address answers 200. */
@@ -61,16 +101,26 @@ export async function answers(url: string): Promise<boolean> {
   )
 }
 
-/** Processor time that a process has used, all of its threads, in milliseconds; NaN where /proc does not tell. */
-export function cpuTimeMs({ pid }: ChildProcess): number {
-  const path = `/proc/${pid}/stat`
+/** Processor time that a process and its children have used, all threads, in milliseconds; NaN where /proc does not tell. */
+export function cpuTimeMs({ pid }: Pick<ChildProcess, 'pid'>): number {
+  const childrenPath = `/proc/${pid}/task/${pid}/children`
+  if (!existsSync(childrenPath)) return Number.NaN
   // The second field is a name in brackets; the 14th and 15th count ticks of 10 ms in the program and in the kernel.
-  const fields = existsSync(path) ? readFileSync(path, 'utf8').split(') ')[1]?.split(' ') : undefined
-  return (Number(fields?.[11]) + Number(fields?.[12])) * 10
+  const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]?.split(' ')
+  const children = readFileSync(childrenPath, 'utf8').split(' ').filter(Boolean)
+  const ownMs = (Number(fields?.[11]) + Number(fields?.[12])) * 10
+  return children.reduce((sumMs, child) => sumMs + cpuTimeMs({ pid: Number(child) }), ownMs)
+}
+
+/** Memory of a process that is in RAM, in megabytes (10^6 bytes): now, or the most that it ever was. */
+export function residentMB({ pid }: ChildProcess, field: 'VmRSS' | 'VmHWM' = 'VmRSS'): number {
+  const status = readFileSync(`/proc/${pid}/status`, 'utf8')
+  return (Number(new RegExp(`${field}:\\s+(\\d+)`).exec(status)?.[1]) * 1024) / 1e6
 }
 
 /** Ends a process and waits until it is gone. */
 export async function stop(server: ChildProcess): Promise<void> {
+  if (server.exitCode !== null || server.signalCode !== null) return
   const gone = once(server, 'exit')
   server.kill('SIGTERM')
   await gone

@@ -1,19 +1,42 @@
 import { spawn } from 'node:child_process'
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
-import { answers, describeMachine, freePort, start, stop, summarise } from './processes.js'
+import type { BenchCase } from './load-case.js'
+import { answers, freePort, residentMB, start, stop } from './processes.js'
 
-/**
- * Measures, on the built server with a SQLite ledger: the time from starting the process to the first 200 on /livez, and the
- * resident memory two seconds later, idle. Beside them, as a baseline in the same run, the time in which a bare `node -e ""`
- * starts and ends. Prints medians with minimum and maximum.
- */
-const rounds = 11
 const idleMs = 2000
 
-async function measureServer(): Promise<{ startMs: number; residentMiB: number }> {
+/**
+ * The time from starting the process to its first 200 on /livez, with a new SQLite ledger, and its memory two seconds later,
+ * idle. Beside it the time in which a bare `node -e ""` starts and ends.
+ */
+export const startUpCase: BenchCase = {
+  name: 'start-up',
+  run: async ({ rounds, quick }) => {
+    const bareMs: number[] = []
+    const servers: { startMs: number; idleMB: number }[] = []
+    for (let round = 0; round < (quick ? 3 : Math.max(rounds, 11)); round += 1) {
+      bareMs.push(await measureBareNode())
+      servers.push(await measureServer())
+    }
+    const startsMs = servers.map(({ startMs }) => startMs)
+    const idleMB = servers.map((server) => server.idleMB)
+    return {
+      name: 'start-up',
+      title: 'from starting the process to the first 200 on /livez, and memory two seconds later',
+      notes: ['nothing is pinned'],
+      measured: [
+        { name: 'stepgate', figures: { 'start, ms': startsMs, 'resident, MB': idleMB } },
+        { name: 'node -e "", to its end', figures: { 'start, ms': bareMs } },
+      ],
+      goals: [{ candidate: 'stepgate', figure: 'start, ms', bound: 'most', goal: 350, stretch: 250 }],
+    }
+  },
+}
+
+async function measureServer(): Promise<{ startMs: number; idleMB: number }> {
   const port = await freePort()
   const folder = mkdtempSync(join(tmpdir(), 'stepgate-bench-'))
   const begin = performance.now()
@@ -23,13 +46,15 @@ async function measureServer(): Promise<{ startMs: number; residentMiB: number }
     AUDIENCE: `http://127.0.0.1:${port}`,
     DATA_DIR: folder,
   })
-  while (!(await answers(`http://127.0.0.1:${port}/livez`))) await delay(2)
-  const startMs = performance.now() - begin
-  await delay(idleMs)
-  const residentMiB = Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${server.pid}/status`, 'utf8'))?.[1]) / 1024
-  await stop(server)
-  rmSync(folder, { recursive: true })
-  return { startMs, residentMiB }
+  try {
+    while (!(await answers(`http://127.0.0.1:${port}/livez`))) await delay(2)
+    const startMs = performance.now() - begin
+    await delay(idleMs)
+    return { startMs, idleMB: residentMB(server) }
+  } finally {
+    await stop(server)
+    rmSync(folder, { recursive: true })
+  }
 }
 
 async function measureBareNode(): Promise<number> {
@@ -37,16 +62,3 @@ async function measureBareNode(): Promise<number> {
   await new Promise((resolve) => spawn(process.execPath, ['-e', '']).once('exit', resolve))
   return performance.now() - begin
 }
-
-const servers = []
-const bare = []
-for (let round = 0; round < rounds; round += 1) {
-  bare.push(await measureBareNode())
-  servers.push(await measureServer())
-}
-const startMs = servers.map((server) => server.startMs)
-const residentMiB = servers.map((server) => server.residentMiB)
-console.log(describeMachine())
-console.log(`bare node: ${summarise('ms', bare)}`)
-console.log(`start to first 200 on /livez: ${summarise('ms', startMs)}`)
-console.log(`resident memory, idle: ${summarise('MiB', residentMiB)}`)

@@ -1,122 +1,92 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
-import { parseArgs } from 'node:util'
-import { Bank } from './bank.js'
-import { connectionCount, measureLatency, measureThroughput, quantile } from './load.js'
-import { acr, startIssuer } from './mint.js'
-import { canPin, cpuTimeMs, describeMachine, freePort, pinClient, startPinned, stop, summarise } from './processes.js'
+import { findLastingPort } from '../test/helpers/external-server.js'
+import { PostgresServer } from '../test/helpers/postgres-server.js'
+import { missingService } from '../test/helpers/services.js'
+import { booked } from './answers.js'
+import { barePost, barePostVerify, makeStepgate } from './candidates.js'
+import { measureLatency, quantile } from './load.js'
+import { type BenchCase, freshCase, type Running, type RunOptions } from './load-case.js'
+import { pinClient, unpinClient } from './processes.js'
+import type { CaseResult, Figure } from './results.js'
+import { audience } from './world.js'
+
+type Database = 'sqlite' | 'postgresql'
+
+/** A guess at what the server takes: so many tokens are made for each second of a round. */
+const ordersPerSecond = 7000
 
 /**
- * Measures transfers, each with a fresh RS256 token, on the built server on one core: how many a second in a closed loop, and
- * the latency at a fixed rate of 70 % of that. In turn with it, two baselines get the same requests: a bare Fastify route that
- * answers a fixed 201, and one that verifies the signature besides. Every answer must be 201, and the books must agree with
- * what was acknowledged. The ledger is SQLite in `.build`; `DATABASE_URL`, `REDIS_URL` and `LOG_LEVEL` are passed on.
+ * Transfers, each with a fresh RS256 token, beside a bare route that gets the same requests and one that verifies the signature
+ * besides. Afterwards the latency at 70 % of the rate reached, and the books must agree with what was acknowledged. PostgreSQL
+ * is the one of `DATABASE_URL`, or one that is started for the case. `REDIS_URL` is passed on.
  */
-const { values } = parseArgs({
-  options: {
-    quick: { type: 'boolean', default: false },
-    rounds: { type: 'string', default: '3' },
-    seconds: { type: 'string', default: '6' },
-    accounts: { type: 'string', default: '1000' },
-  },
-})
-const rounds = values.quick ? 1 : Number(values.rounds)
-const seconds = values.quick ? 2 : Number(values.seconds)
-const requestsPerRound = seconds * 7000
-const warmUp = 2000
-/** So many requests each server gets first of all, for V8 to compile what is hot. */
-const firstWarmUp = 12_000
-const expected = 'HTTP/1.1 201 '
-
-const issuer = await startIssuer()
-const bank = new Bank(issuer, Number(values.accounts))
-const folder = mkdtempSync(join('.build', 'bench-'))
-writeFileSync(join(folder, 'accounts.json'), bank.accountsFile)
-
-const ports = { server: await freePort(), bare: await freePort(), verifying: await freePort() }
-const url = `http://127.0.0.1:${ports.server}`
-const passedOn = ['DATABASE_URL', 'REDIS_URL', 'LOG_LEVEL'].filter((name) => process.env[name] !== undefined)
-const environment = {
-  PORT: String(ports.server),
-  ISSUER: issuer.url,
-  AUDIENCE: url,
-  STEP_UP_ACR_VALUES: acr,
-  DATA_DIR: join(folder, 'data'),
-  ACCOUNTS_FILE: join(folder, 'accounts.json'),
-  ...Object.fromEntries(passedOn.map((name) => [name, process.env[name] as string])),
-}
-const baseline = '.build/bench/baseline.js'
-const verifyingEnvironment = { PORT: String(ports.verifying), VERIFY_KEY: issuer.publicKeyPem }
-const servers = {
-  server: await startPinned('dist/server.js', environment, '/readyz'),
-  bare: await startPinned(baseline, { PORT: String(ports.bare) }, '/livez'),
-  verifying: await startPinned(baseline, verifyingEnvironment, '/livez'),
-}
-
-try {
-  // Signing starts the threads that sign, which then stay on every core.
-  const first = await bank.order(url, firstWarmUp)
-  pinClient()
-  for (const port of Object.values(ports)) await measureThroughput({ port, requests: first, warmUp: 1, expected })
-  const throughput = await measureInTurn()
-  const reached = throughput.map(({ server }) => server.perSecond)
-  const perSecond = Math.floor(0.7 * quantile(reached, 0.5))
-  const latency = await measureLatencies(perSecond)
-  const transfers = await bank.check(url, url)
-
-  console.log(describeMachine() + (canPin ? ', servers pinned to core 0 and load to core 1' : ', nothing pinned'))
-  console.log(
-    `${connectionCount} keep-alive connections, RS256, a fresh token each${passedOn.map((name) => `, ${name}`)}`,
-  )
-  for (const [name, words] of [
-    ['server', 'transfers'],
-    ['bare', 'bare Fastify, same body'],
-    ['verifying', 'the same and one RS256 verification'],
-  ] as const) {
-    const perSecond = throughput.map((round) => round[name].perSecond)
-    const cpuMicros = throughput.map((round) => round[name].cpuMicros)
-    const share = throughput.map((round) => round.server.perSecond / round[name].perSecond)
-    console.log(`${words}: ${summarise('/s', perSecond)}; processor time each: ${summarise('µs', cpuMicros)}`)
-    if (name !== 'server') console.log(`  transfers reach ${summarise('of it', share, 2)}`)
-  }
-  for (const [name, part] of [
-    ['p50', 0.5],
-    ['p99', 0.99],
-    ['slowest', 1],
-  ] as const) {
-    const found = latency.map((latenciesMs) => quantile(latenciesMs, part))
-    console.log(`latency at ${perSecond}/s, ${name}: ${summarise('ms', found, 1)}`)
-  }
-  console.log(`books: ${transfers} transfers, each acknowledged; balances and number of postings are as they should`)
-} finally {
-  await Promise.all(Object.values(servers).map(stop))
-  issuer.close()
-  rmSync(folder, { recursive: true })
-}
-
-async function measureInTurn() {
-  const measure = async (name: keyof typeof servers, requests: readonly Buffer[]) => {
-    const beforeMs = cpuTimeMs(servers[name])
-    const perSecond = await measureThroughput({ port: ports[name], requests, warmUp, expected })
-    return { perSecond, cpuMicros: ((cpuTimeMs(servers[name]) - beforeMs) * 1000) / requests.length }
-  }
-  const found = []
-  for (let round = 0; round < rounds; round += 1) {
-    const requests = await bank.order(url, requestsPerRound)
-    found.push({
-      server: await measure('server', requests),
-      bare: await measure('bare', requests),
-      verifying: await measure('verifying', requests),
+export function transfersCase(database: Database, [goal, stretch]: [number, number]): BenchCase {
+  const name = database === 'sqlite' ? 'transfers' : `transfers-${database}`
+  const title = `POST /transfers, a fresh RS256 token each: 201, durable in ${database === 'sqlite' ? 'SQLite' : 'PostgreSQL'}`
+  const makeCase = (more: Record<string, string>): BenchCase => {
+    const stepgate = makeStepgate('stepgate', { ...more, ...passedOn('REDIS_URL') })
+    return freshCase({
+      name,
+      title,
+      notes: Object.keys(passedOn('REDIS_URL')).map((variable) => `with ${variable}`),
+      algorithm: 'RS256',
+      ownWorld: true,
+      entrants: () => [
+        { candidate: stepgate, expected: booked, baseline: barePostVerify.name },
+        { candidate: barePost, expected: booked },
+        { candidate: barePostVerify, expected: booked, baseline: barePost.name },
+      ],
+      perSecond: ordersPerSecond,
+      requests: ({ bank }, count) => bank.order(audience, count),
+      after: finish,
+      goals: [{ candidate: stepgate.name, figure: 'requests/s', bound: 'least', goal, stretch }],
     })
   }
-  return found
+  if (database === 'sqlite') return makeCase({})
+  return {
+    name,
+    run: async (options) => {
+      const given = passedOn('DATABASE_URL')
+      if (given['DATABASE_URL'] !== undefined) return makeCase(given).run(options)
+      const missing = missingService('postgresql')
+      if (missing !== false) return { name, title, notes: [`MISSING: ${missing}`], measured: [], goals: [] }
+      const server = new PostgresServer(await findLastingPort(), {})
+      try {
+        await server.initialise()
+        await server.start()
+        return await makeCase({ DATABASE_URL: await server.createDatabase() }).run(options)
+      } finally {
+        await server.remove()
+      }
+    },
+  }
 }
 
-async function measureLatencies(perSecond: number): Promise<number[][]> {
-  const found: number[][] = []
-  for (let round = 0; round < rounds; round += 1) {
-    const requests = await bank.order(url, perSecond * seconds + warmUp)
-    found.push(await measureLatency({ port: ports.server, requests, warmUp, expected, perSecond }))
+function passedOn(name: string): Record<string, string> {
+  const value = process.env[name]
+  return value === undefined ? {} : { [name]: value }
+}
+
+/** Adds the latency to the result, and throws unless the books are right. */
+async function finish(running: readonly Running[], result: CaseResult, options: RunOptions): Promise<void> {
+  const [{ port, world }] = running as [Running]
+  if (!options.quick) {
+    const figures = result.measured[0]?.figures as Partial<Record<Figure, number[]>>
+    const perSecond = Math.floor(0.7 * quantile(figures['requests/s'] as number[], 0.5))
+    const warmUp = 2000
+    for (let round = 0; round < options.rounds; round += 1) {
+      const requests = await world.bank.order(audience, perSecond * options.seconds + warmUp)
+      pinClient()
+      const load = { port, requests, warmUp, expected: 'HTTP/1.1 201 ', perSecond }
+      const latenciesMs = await measureLatency(load).finally(unpinClient)
+      for (const [figure, part] of [
+        ['p50, ms', 0.5],
+        ['p99, ms', 0.99],
+      ] as const) {
+        figures[figure] = [...(figures[figure] ?? []), quantile(latenciesMs, part)]
+      }
+    }
+    result.notes.push(`latency at ${perSecond} a second, from when each was due`)
   }
-  return found
+  const transfers = await world.bank.check(`http://127.0.0.1:${port}`, audience)
+  result.notes.push(`the books hold the ${transfers} transfers that were acknowledged, and balance`)
 }

@@ -1,7 +1,7 @@
 import type { ChildProcess } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { acr, type Issuer } from '../mint.js'
-import { freePort, start, startPinned, stop, untilAnswering } from '../processes.js'
+import { answers, everyCore, freePort, nodeCommand, onCores, startServer, stop } from '../processes.js'
 
 /** The audience of every token: one token works at all servers of its issuer. */
 export const audience = 'http://127.0.0.1'
@@ -36,11 +36,10 @@ export class Servers {
       DATA_DIR: dataFolder,
       ...more,
     }
-    const script = 'dist/server.js'
-    const process = unpinned ? start(script, env) : await startPinned(script, env, '/readyz')
-    this.#running.add(process)
     const url = `http://127.0.0.1:${port}`
-    if (unpinned) await untilAnswering(process, `${url}/readyz`)
+    const command = onCores(unpinned ? everyCore : '0', nodeCommand('dist/server.js'))
+    const process = await startServer(command, env, () => answers(`${url}/readyz`))
+    this.#running.add(process)
     return { process, port, url }
   }
 
