@@ -2,6 +2,8 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { buildApp, JwksKeySource, LruReplayStore, problems, readConfig, SqliteLedger, systemClock } from 'stepgate'
+import { drawChart } from '../bench/chart.js'
+import { fillFigures } from '../bench/page.js'
 
 const challenges = {
   bare: 'a challenge without scope',
@@ -19,10 +21,17 @@ Every refusal is \`application/problem+json\` (RFC 9457) with a fixed title and 
 `
 
 /**
- * Writes what is made from the code: openapi.yaml from the routes, docs/errors.md from the table of problems. With --check it
- * compares instead, and fails on drift. Neither depends on the configuration.
+ * Writes what is made from something else: openapi.yaml from the routes, docs/errors.md from the table of problems, and the
+ * figures of docs/performance.md with their chart from what "npm run bench -- --save" wrote. With --check it compares instead,
+ * and fails on drift. None depends on the configuration.
  */
-const generated = { 'openapi.yaml': await describeRoutes(), 'docs/errors.md': describeProblems() }
+const performance = JSON.parse(readFileSync('docs/performance.json', 'utf8'))
+const generated = {
+  'openapi.yaml': await describeRoutes(),
+  'docs/errors.md': describeProblems(),
+  'docs/performance.md': fillFigures(readFileSync('docs/performance.md', 'utf8'), performance),
+  'docs/performance.svg': drawChart(performance),
+}
 for (const [path, text] of Object.entries(generated)) {
   if (!process.argv.includes('--check')) {
     writeFileSync(path, text)
