@@ -26,4 +26,4 @@ COPY package.json ./
 COPY --from=dependencies /app/node_modules ./node_modules
 COPY --from=build /app/dist ./dist
 USER node
-CMD ["node", "--min-semi-space-size=16", "--max-semi-space-size=32", "dist/server.js"]
+CMD ["node", "--min-semi-space-size=16", "--max-semi-space-size=16", "dist/server.js"]

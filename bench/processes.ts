@@ -6,7 +6,7 @@ import { arch, cpus } from 'node:os'
 import { setTimeout as delay } from 'node:timers/promises'
 
 /** Node's flags in the package's start script. */
-const flags = ['--min-semi-space-size=16', '--max-semi-space-size=32']
+const flags = ['--min-semi-space-size=16', '--max-semi-space-size=16']
 const startDeadlineMs = 20_000
 
 /** Whether a process can be given a core of its own: the server core 0, whoever asks it core 1. */

@@ -119,7 +119,7 @@ if (measured !== undefined) {
   console.log(JSON.stringify(figures))
 } else {
   console.log(`Node ${process.version}, ${cpus().length} × ${cpus()[0]?.model ?? arch()}, ${entries} entries`)
-  const flags = ['--expose-gc', '--min-semi-space-size=16', '--max-semi-space-size=32', fileURLToPath(import.meta.url)]
+  const flags = ['--expose-gc', '--min-semi-space-size=16', '--max-semi-space-size=16', fileURLToPath(import.meta.url)]
   const runs: Record<Subject, Figures>[] = []
   for (let round = 0; round < rounds; round += 1) {
     const figures = subjects.map((subject) => [

@@ -1,10 +1,10 @@
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
-import { type Challenge, serializeChallenge } from '../core/challenge.js'
+import { serializeChallenge } from '../core/challenge.js'
 import { buildChallenges, type ChallengeContext, mainChallenge } from '../core/problem-challenge.js'
 import { buildProblemDocument } from '../core/problem-document.js'
 import { findProblem, type ProblemName } from '../core/problems.js'
-import { Refusal } from '../core/refusal.js'
+import { Refusal, type RefusalDetails } from '../core/refusal.js'
 import { KeysUnavailable } from '../keys/key-source.js'
 import { LedgerUnavailable, OutcomeUnknown } from '../ledger/ledger.js'
 import { nameErrors } from './request-log.js'
@@ -62,48 +62,57 @@ export interface Exchange {
 /** Sends a refusal; also for errors that Fastify reports outside its error handler (`frameworkErrors`). */
 export function sendRefusal(refusal: Refusal, { request, reply, options }: Exchange): FastifyReply {
   const { problem: name, details } = refusal
-  const problem = findProblem(name)
-  const { lines, challenge } = findChallenges(name, request, options)
+  const { status, retryAfterSeconds } = findProblem(name)
+  const answer = findAnswer(name, request, options)
+  const { challenges } = answer
   reply.problem = name
-  if (problem.status >= 500) logCause(name, details.cause, { request, reply })
-  if (lines.length > 0) reply.header('www-authenticate', lines.length === 1 ? lines[0] : lines)
-  const retryAfterSeconds = details.retryAfterSeconds ?? problem.retryAfterSeconds
-  if (retryAfterSeconds !== undefined) reply.header('retry-after', retryAfterSeconds)
+  if (status >= 500) logCause(name, details.cause, { request, reply })
+  if (challenges.length > 0) reply.header('www-authenticate', challenges.length === 1 ? challenges[0] : challenges)
+  const waitSeconds = details.retryAfterSeconds ?? retryAfterSeconds
+  if (waitSeconds !== undefined) reply.header('retry-after', waitSeconds)
   if (details.allow !== undefined) reply.header('allow', details.allow.join(', '))
-  const document = buildProblemDocument(name, {
-    publicUrl: options.publicUrl,
-    requestId: details.occurrenceId ?? request.id,
-    challenge,
-    fieldFaults: details.fieldFaults,
-    authorizationDetails: details.authorizationDetails,
-  })
-  // As bytes, because Fastify adds a charset to text, which application/problem+json does not have.
+  // With a serializer of ours, because Fastify adds a charset to JSON, which application/problem+json does not have.
   return reply
-    .code(problem.status)
+    .code(status)
     .header('content-type', 'application/problem+json')
-    .send(Buffer.from(JSON.stringify(document)))
+    .serializer(asItIs)
+    .send(answer.write(details.occurrenceId ?? request.id, details))
 }
 
-interface WrittenChallenges {
-  lines: readonly string[]
-  /** The one that says what went wrong. */
-  challenge: Challenge | undefined
+const asItIs = (text: unknown): string => text as string
+
+/** What all refusals have in common that have one problem, on routes with one scope, for callers of one scheme. */
+interface Answer {
+  /** Field lines. */
+  challenges: readonly string[]
+  /** Writes the problem document of one occurrence. */
+  write: (requestId: string, details: RefusalDetails) => string
 }
 
-/** Written once for each problem, scheme and scope of a route, on which alone they depend. */
-const written = new WeakMap<ProblemOptions, Map<string, WrittenChallenges>>()
+/** Answers are made once, because those to steps up and replays must cost no more than what they spare. */
+const answers = new WeakMap<ProblemOptions, Map<string, Answer>>()
 
-function findChallenges(name: ProblemName, request: FastifyRequest, options: ProblemOptions): WrittenChallenges {
+function findAnswer(name: ProblemName, request: FastifyRequest, options: ProblemOptions): Answer {
   const { access } = request.routeOptions.config
   const scheme = request.tokenScheme
-  const known = written.get(options) ?? new Map<string, WrittenChallenges>()
-  const key = JSON.stringify([name, scheme, typeof access === 'object' && access.scope])
+  const known = answers.get(options) ?? new Map<string, Answer>()
+  // Neither of the first two has a space.
+  const key = `${name} ${scheme} ${typeof access === 'object' ? access.scope : ''}`
   const found = known.get(key)
   if (found !== undefined) return found
   const challenges = buildChallenges(findProblem(name), { access, scheme }, options)
-  const made = { lines: challenges.map(serializeChallenge), challenge: mainChallenge(challenges) }
-  written.set(options, known.set(key, made))
-  return made
+  const shared = { publicUrl: options.publicUrl, challenge: mainChallenge(challenges) }
+  // The text is cut where the id goes, which is all that differs where the details have no say.
+  const [beforeId, afterId] = JSON.stringify(buildProblemDocument(name, { ...shared, requestId: '"' })).split('\\"')
+  const answer: Answer = {
+    challenges: challenges.map(serializeChallenge),
+    write: (requestId, { fieldFaults, authorizationDetails }) =>
+      fieldFaults === undefined && authorizationDetails === undefined
+        ? `${beforeId}${requestId}${afterId}`
+        : JSON.stringify(buildProblemDocument(name, { ...shared, requestId, fieldFaults, authorizationDetails })),
+  }
+  answers.set(options, known.set(key, answer))
+  return answer
 }
 
 function logCause(problem: ProblemName, cause: unknown, { request, reply }: Pick<Exchange, 'request' | 'reply'>): void {
