@@ -54,6 +54,14 @@ export const bareQuery: Candidate = {
   command: builtIn('bare'),
 }
 
+/** Without the grouping of stepgate's ledger. */
+export const bareSingleQuery: Candidate = {
+  name: 'bare Fastify, a statement a request',
+  authenticates: false,
+  command: builtIn('bare'),
+  environment: () => ({ SINGLE_QUERY: 'true' }),
+}
+
 export const bareQueryVerify: Candidate = {
   name: 'bare Fastify, same query, one crypto.verify',
   authenticates: true,

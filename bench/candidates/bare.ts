@@ -1,10 +1,10 @@
 import { createPublicKey, type KeyObject, verify } from 'node:crypto'
 import Fastify, { type FastifyRequest } from 'fastify'
-import { openAccountQuery } from './accounts.js'
+import { openAccountQuery, openSingleAccountQuery } from './accounts.js'
 
 /**
  * The baselines: Fastify without authentication. GET /accounts answers `STATIC_ANSWER` or else runs the account query for
- * `SUBJECT`; POST /transfers parses the JSON body and answers a fixed 201. With `VERIFY_KEYS`, PEM public keys in a JSON array,
+ * `SUBJECT`, with `SINGLE_QUERY` in a statement of its own; POST /transfers parses the JSON body and answers a fixed 201. With `VERIFY_KEYS`, PEM public keys in a JSON array,
  * one signature is verified first and nothing else: that of the JWT which ends the header field `VERIFY_FIELD`, with the key
  * that the field `x-client` counts out, or the first.
  */
@@ -14,6 +14,7 @@ const {
   ISSUER,
   SUBJECT,
   STATIC_ANSWER,
+  SINGLE_QUERY,
   VERIFY_KEYS = '[]',
   VERIFY_FIELD = 'authorization',
 } = process.env
@@ -34,7 +35,8 @@ if (keys.length > 0) {
   })
 }
 if (STATIC_ANSWER === undefined) {
-  const accountsOf = await openAccountQuery(DATA_DIR as string)
+  const open = SINGLE_QUERY === undefined ? openAccountQuery : openSingleAccountQuery
+  const accountsOf = await open(DATA_DIR as string)
   const owner = { issuer: ISSUER as string, subject: SUBJECT as string }
   app.get('/accounts', () => accountsOf(owner))
 } else {
