@@ -1,7 +1,7 @@
 import { constants, hash, type KeyObject, verify } from 'node:crypto'
 import { isCanonicalCompactJwt } from './compact-jwt.js'
 import { normalizeAddress } from './http-address.js'
-import { type importPublicKey, type Jwk, mayVerify, thumbprintOf } from './jwk-policy.js'
+import { type Jwk, mayVerify, thumbprintOf } from './jwk-policy.js'
 
 /** Algorithms that proofs may be signed with; clients send either name for Ed25519 (RFC 8037, RFC 9864). */
 export const dpopAlgorithms = ['ES256', 'Ed25519', 'EdDSA', 'PS256'] as const
@@ -24,8 +24,8 @@ export interface ProofExpectations {
   /** The access token's text, which `ath` is the digest of. */
   accessToken: string
   nowMs: number
-  /** Turns the proof's JWK into a key. The caller may remember keys, by thumbprint. */
-  importKey: typeof importPublicKey
+  /** Turns the proof's JWK, whose thumbprint it is told, into a key; undefined when it is none. The caller may remember keys. */
+  importKey: (jwk: Jwk, alg: string, keyThumbprint: string) => KeyObject | undefined
 }
 
 /** How far `iat` may lie from now, in whole seconds, either way. */
@@ -45,10 +45,11 @@ export function checkDpopProof(fields: readonly string[], expected: ProofExpecta
   const claims = readClaims(decodeObject(payload), expected)
   const { alg, jwk } = readHeader(decodeObject(header)) ?? {}
   if (claims === undefined || alg === undefined || jwk === undefined) return undefined
-  const key = expected.importKey(jwk, alg)
+  const keyThumbprint = thumbprintOf(jwk)
+  const key = expected.importKey(jwk, alg, keyThumbprint)
   const signed = Buffer.from(text.slice(0, text.lastIndexOf('.')))
   if (key === undefined || !isSigned(signed, Buffer.from(signature, 'base64url'), { alg, key })) return undefined
-  return { ...claims, keyThumbprint: thumbprintOf(jwk) }
+  return { ...claims, keyThumbprint }
 }
 
 function readHeader(header: Jwk | undefined): { alg: DpopAlgorithm; jwk: Jwk } | undefined {

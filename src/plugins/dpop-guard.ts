@@ -7,7 +7,7 @@ import { readFields } from '../core/credentials.js'
 import { DpopNonces } from '../core/dpop-nonces.js'
 import { checkDpopProof, type DpopProof, proofLifetimeSeconds } from '../core/dpop-proof.js'
 import { pathOf } from '../core/http-address.js'
-import { importPublicKey, type Jwk, thumbprintOf } from '../core/jwk-policy.js'
+import { importPublicKey, type Jwk } from '../core/jwk-policy.js'
 import { Refusal } from '../core/refusal.js'
 import { proofReplayKey, type ReplayStore } from '../replay/replay-store.js'
 
@@ -66,10 +66,9 @@ export function createDpopGuard({ publicUrl, replayStore, nonceSecret }: Omit<Dp
   }
 
   /** Parsing a key costs about as much as a signature, so keys are kept. What the JWK says beside the key is checked every time. */
-  function importKey(jwk: Jwk, alg: string): KeyObject | undefined {
-    const thumbprint = thumbprintOf(jwk)
-    const key = keys.get(thumbprint) ?? importPublicKey(jwk, alg)
-    if (key !== undefined) keys.set(thumbprint, key)
+  function importKey(jwk: Jwk, alg: string, keyThumbprint: string): KeyObject | undefined {
+    const key = keys.get(keyThumbprint) ?? importPublicKey(jwk, alg)
+    if (key !== undefined) keys.set(keyThumbprint, key)
     return key
   }
 
