@@ -94,14 +94,18 @@ t.test('two workers behind one port', async (t) => {
   t.notOk(first.includes(server.pid), 'the primary answers no request')
 
   await t.test('one token raced over many connections works once', async (t) => {
-    const token = tokens.transfer()
-    const statuses = await Promise.all(
-      Array.from({ length: 60 }, () => send(server.url, '/transfers', token, transferBody())),
-    )
-    t.strictSame(statuses.toSorted(), [201, ...Array(59).fill(401)])
     const losers = () => server.log.filter(({ problem }) => problem === 'token-already-used')
-    await until('the log has arrived', () => losers().length === 59)
-    t.equal(new Set(losers().map(({ pid }) => pid)).size, 2, 'at both workers')
+    const reached = () => new Set(losers().map(({ pid }) => pid)).size
+    // Which worker gets a connection is the primary's choice: it may give one of them all of a race, though hardly of several.
+    for (let races = 1; races <= 10 && reached() < 2; races += 1) {
+      const token = tokens.transfer()
+      const statuses = await Promise.all(
+        Array.from({ length: 60 }, () => send(server.url, '/transfers', token, transferBody())),
+      )
+      t.strictSame(statuses.toSorted(), [201, ...Array(59).fill(401)])
+      await until('the log has arrived', () => losers().length === 59 * races)
+    }
+    t.equal(reached(), 2, 'at both workers')
   })
 
   await t.test('metrics are summed over the workers', async (t) => {
