@@ -33,20 +33,41 @@ export const booked: Expectation = {
   holds: (_fields, body) => (body as { status?: string }).status === 'booked',
 }
 
-/** Throws unless the server answers the request as expected and, if it authenticates, refuses it with a forged signature. */
-export async function checkAnswers(
-  { name, port, authenticates }: { name: string; port: number; authenticates: boolean },
-  request: Buffer,
-  expected: Expectation,
-): Promise<void> {
-  const text = await exchange(port, request)
-  const { status, fields, body } = parseAnswer(text)
-  if (status !== expected.status || !expected.holds(fields, body)) {
-    throw new Error(`${name} answers wrongly: expected ${expected.status}, got\n${text}`)
+/** Who is asked. */
+export interface Asked {
+  name: string
+  port: number
+  /** Whether it must refuse a forged token, and so with 401. */
+  authenticates: boolean
+  /** What the detail of that problem must contain, so that it is no other refusal. */
+  forgedDetail?: string
+}
+
+/**
+ * Throws unless the server answers the request as expected and, if it authenticates, refuses it with a forged signature before
+ * and after: before, it cannot be refused as used; after, it must not be taken as known.
+ */
+export async function checkAnswers(asked: Asked, request: Buffer, expected: Expectation): Promise<void> {
+  await checkForged(asked, request)
+  const text = await exchange(asked.port, request)
+  if (!isExpected(text, expected)) {
+    throw new Error(`${asked.name} answers wrongly: expected ${expected.status}, got\n${text}`)
   }
+  await checkForged(asked, request)
+}
+
+/** Whether a whole answer, as latin1, is the expected one. */
+export function isExpected(text: string, expected: Expectation): boolean {
+  const { status, fields, body } = parseAnswer(text)
+  return status === expected.status && expected.holds(fields, body)
+}
+
+async function checkForged({ name, port, authenticates, forgedDetail }: Asked, request: Buffer): Promise<void> {
   if (!authenticates) return
-  const refused = await exchange(port, forge(request))
-  if (parseAnswer(refused).status !== 401) throw new Error(`${name} takes a forged token:\n${refused}`)
+  const text = await exchange(port, forge(request))
+  const { status, body } = parseAnswer(text)
+  const { detail = '' } = body as { detail?: string }
+  if (status !== 401 || !detail.includes(forgedDetail ?? '')) throw new Error(`${name} takes a forged token:\n${text}`)
 }
 
 /** The request with another first character in the signature of its last JWT. */

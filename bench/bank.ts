@@ -30,6 +30,13 @@ export class Bank {
     return JSON.stringify(this.#accounts.map((account) => ({ ...account, name: 'Bench', currency: 'EUR', balance })))
   }
 
+  /** What GET /accounts must answer an owner before any transfer, but for `resourceId`, which the ledger chooses. */
+  openingAnswer(owner: string): { accounts: object[] } {
+    const own = this.#accounts.filter((account) => account.owner === owner)
+    const balance = { currency: 'EUR', amount: `${openingCents / 100n}.00` }
+    return { accounts: own.map(({ iban }) => ({ iban, name: 'Bench', currency: 'EUR', balance })) }
+  }
+
   /** Transfers of one cent between changing accounts, each with a fresh token. They count as booked from now on. */
   async order(audience: string, count: number, scope = 'read:accounts transfer:funds'): Promise<Buffer[]> {
     const pairs = Array.from({ length: count }, () => this.#nextPair())

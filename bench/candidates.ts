@@ -9,6 +9,8 @@ export interface Candidate {
   name: string
   /** Whether it must refuse a forged token. */
   authenticates: boolean
+  /** What the detail of its problem contains when a signature is forged. */
+  forgedDetail?: string
   command: (world: World, port: number) => string[]
   environment?: (world: World) => Record<string, string>
   /** Answers 200 when it is ready; left out: whatever it answers will do. */
@@ -30,6 +32,7 @@ export function makeStepgate(name = 'stepgate', more: Record<string, string> = {
   return {
     name,
     authenticates: true,
+    forgedDetail: 'invalid',
     command: () => nodeCommand('dist/server.js'),
     environment: ({ accountsFile }) => ({
       PUBLIC_URL: audience,
@@ -56,7 +59,7 @@ export const bareQuery: Candidate = {
 
 /** Without the grouping of stepgate's ledger. */
 export const bareSingleQuery: Candidate = {
-  name: 'bare Fastify, a statement a request',
+  name: 'bare Fastify, a statement a request through libsql',
   authenticates: false,
   command: builtIn('bare'),
   environment: () => ({ SINGLE_QUERY: 'true' }),
@@ -95,7 +98,7 @@ export const peers: readonly Candidate[] = [
     ...peer('fastify-jwt-jwks'),
     environment: () => ({ CACHE: 'true' }),
   },
-  { name: 'express-oauth2-jwt-bearer', authenticates: true, ...peer('express-oauth2-jwt-bearer') },
+  { name: 'express-oauth2-jwt-bearer in Express', authenticates: true, ...peer('express-oauth2-jwt-bearer') },
   { name: 'jose in bare Fastify', authenticates: true, command: builtIn('jose') },
 ]
 

@@ -1,11 +1,12 @@
 import type { ChildProcess } from 'node:child_process'
 import { join } from 'node:path'
-import { checkAnswers, type Expectation } from './answers.js'
+import { type Asked, checkAnswers, type Expectation, isExpected } from './answers.js'
 import { type Candidate, commonEnvironment } from './candidates.js'
 import { measureThroughput } from './load.js'
 import type { BenchAlgorithm } from './mint.js'
 import {
   answers,
+  askDeadlineMs,
   cpuTimeMs,
   everyCore,
   freePort,
@@ -86,14 +87,16 @@ export function repeatedCase(
     const file = join(world.folder, `${definition.name}.requests`)
     writeRequests(file, requests)
     await definition.before?.(running, requests)
-    for (const { name, port, candidate, expected } of running) {
-      await checkAnswers({ name, port, authenticates: candidate.authenticates }, requests[0] as Buffer, expected)
-      await withName(name, measureThroughput({ port, requests: first, warmUp: 1, expected: statusLine(expected) }))
+    const check = (server: Running) => checkAnswers(askedOf(server), requests[0] as Buffer, server.expected)
+    for (const server of running) {
+      await check(server)
+      await warmUpWith(first, server)
     }
     // An LRU must not meet again what it has just seen, so each goes on where it was.
     const positions = new Map(running.map(({ name }) => [name, warmUp]))
     return {
-      measure: async ({ name, process, port, expected }) => {
+      measure: async (server) => {
+        const { name, process, port, expected } = server
         const load = { port, file, expectedStatus: expected.status, shareCores: definition.shareCores === true }
         const send = (seconds: number) => runRepeated({ ...load, seconds, first: positions.get(name) as number })
         const goOn = async (seconds: number) => {
@@ -104,7 +107,9 @@ export function repeatedCase(
         if (!options.quick) await goOn(1)
         const beforeMs = cpuTimeMs(process)
         const { answered, seconds } = await goOn(options.seconds)
-        return { perSecond: answered / seconds, cpuMicros: ((cpuTimeMs(process) - beforeMs) * 1000) / answered }
+        const cpuMicros = ((cpuTimeMs(process) - beforeMs) * 1000) / answered
+        await check(server)
+        return { perSecond: answered / seconds, cpuMicros }
       },
     }
   })
@@ -125,9 +130,9 @@ export function freshCase(
     const warmUp = options.quick ? 500 : 2000
     // Made before this thread is pinned: the threads that sign stay on every core.
     const [request, ...first] = (await definition.requests(world, leastWarmUp(options) + 1)) as [Buffer, ...Buffer[]]
-    for (const { name, port, candidate, expected } of running) {
-      await checkAnswers({ name, port, authenticates: candidate.authenticates }, request, expected)
-      await withName(name, measureThroughput({ port, requests: first, warmUp: 1, expected: statusLine(expected) }))
+    for (const server of running) {
+      await checkAnswers(askedOf(server), request, server.expected)
+      await warmUpWith(first, server)
     }
     let requests: Buffer[] = []
     return {
@@ -215,10 +220,20 @@ export async function startEntrant(entrant: Entrant, world: World, cores: string
 }
 
 function isListening(url: string): Promise<boolean> {
-  return fetch(url).then(
+  return fetch(url, { signal: AbortSignal.timeout(askDeadlineMs) }).then(
     () => true,
     () => false,
   )
+}
+
+function askedOf({ name, port, candidate: { authenticates, forgedDetail } }: Running): Asked {
+  return { name, port, authenticates, ...(forgedDetail === undefined ? {} : { forgedDetail }) }
+}
+
+/** Sends the requests once, unmeasured, and compares every answer whole. */
+async function warmUpWith(requests: readonly Buffer[], { name, port, expected }: Running): Promise<void> {
+  const holds = (answer: string) => isExpected(answer, expected)
+  await withName(name, measureThroughput({ port, requests, warmUp: 1, expected: statusLine(expected), holds }))
 }
 
 function statusLine({ status }: Expectation): string {

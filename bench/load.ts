@@ -10,10 +10,14 @@ export interface LoadOptions {
   warmUp: number
   /** What every answer must begin with, such as `HTTP/1.1 201 `; any other fails the run and is shown. */
   expected: string
+  /** Whether a whole answer, head and body as latin1, is right; left out: its beginning will do. */
+  holds?: (answer: string) => boolean
 }
 
 /** Keep-alive connections, each with at most one request under way. */
 export const connectionCount = 64
+
+const answerDeadlineMs = 30_000
 
 /** A closed loop: each connection sends its next request once it has its answer. Resolves to requests a second. */
 export async function measureThroughput(options: LoadOptions): Promise<number> {
@@ -30,7 +34,8 @@ export async function measureThroughput(options: LoadOptions): Promise<number> {
 
 /**
  * An open loop: requests are due at a fixed rate, however slow the answers are. Resolves to the latency of each in
- * milliseconds, from when it was due (or went, within the millisecond before), so that waiting for a free connection counts (no coordinated omission).
+ * milliseconds, from when it was due (or went, within the millisecond before), so that waiting for a free connection counts (no
+ * coordinated omission).
  */
 export async function measureLatency(options: LoadOptions & { perSecond: number }): Promise<number[]> {
   const { warmUp, perSecond } = options
@@ -64,7 +69,7 @@ export async function exchange(port: number, request: Buffer): Promise<string> {
 }
 
 async function run(
-  { port, requests, expected }: LoadOptions,
+  { port, requests, expected, holds = () => true }: LoadOptions,
   perform: (send: () => Promise<void>, index: number) => Promise<void>,
 ): Promise<void> {
   const connections = await Promise.all(Array.from({ length: connectionCount }, () => Connection.open(port)))
@@ -75,7 +80,7 @@ async function run(
       next += 1
       await perform(async () => {
         const answer = await connection.exchange(requests[index] as Buffer)
-        if (!answer.startsWith(expected)) throw new Error(`expected ${expected}, got ${answer}`)
+        if (!answer.startsWith(expected) || !holds(answer)) throw new Error(`expected ${expected}, got ${answer}`)
       }, index)
     }
   }
@@ -86,17 +91,24 @@ async function run(
   }
 }
 
-/** One keep-alive connection. It reads status line and Content-Length, and neither chunks nor trailers. */
+/**
+ * One keep-alive connection. It reads status line and Content-Length, and neither chunks nor trailers. It fails when nothing
+ * comes for 30 s, and at once when it was closed.
+ */
 class Connection {
   readonly #socket: Socket
   #received = ''
+  #failure: Error | undefined
   #settle: { resolve: (answer: string) => void; reject: (error: unknown) => void } | undefined
 
   private constructor(socket: Socket) {
     this.#socket = socket.setNoDelay().setEncoding('latin1')
     socket.on('data', (text) => this.#receive(String(text)))
-    socket.on('error', (error) => this.#settle?.reject(error))
-    socket.on('close', () => this.#settle?.reject(new Error('the server closed a connection')))
+    socket.on('error', (error) => this.#fail(error))
+    socket.on('close', () => this.#fail(new Error('the server closed a connection')))
+    socket.setTimeout(answerDeadlineMs, () => {
+      if (this.#settle !== undefined) socket.destroy(new Error(`no answer within ${answerDeadlineMs} ms`))
+    })
   }
 
   static async open(port: number): Promise<Connection> {
@@ -108,6 +120,7 @@ class Connection {
   /** Sends a request and resolves to the whole answer, head and body, as latin1. */
   exchange(request: Buffer): Promise<string> {
     return new Promise((resolve, reject) => {
+      if (this.#failure !== undefined) return reject(this.#failure)
       this.#settle = { resolve, reject }
       this.#socket.write(request)
     })
@@ -115,6 +128,11 @@ class Connection {
 
   close(): void {
     this.#socket.destroy()
+  }
+
+  #fail(error: Error): void {
+    this.#failure ??= error
+    this.#settle?.reject(this.#failure)
   }
 
   #receive(text: string): void {
@@ -125,7 +143,9 @@ class Connection {
     if (!(this.#received.length < headEnd + bodyLength)) {
       const answer = this.#received
       this.#received = ''
-      this.#settle?.resolve(answer)
+      const settle = this.#settle
+      this.#settle = undefined
+      settle?.resolve(answer)
     }
   }
 }

@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises'
-import { answer, checkAnswers } from './answers.js'
+import { answer, checkAnswers, isExpected } from './answers.js'
 import { stepgate } from './candidates.js'
 import { measureThroughput } from './load.js'
 import { type BenchCase, startEntrant } from './load-case.js'
@@ -18,14 +18,15 @@ export const memoryCase: BenchCase = {
     const world = await findWorld('RS256')
     const requests = (await world.tokens(tokenCount)).map((token) => readAccounts(token))
     const expected = answer(world.accounts)
+    const holds = (text: string) => isExpected(text, expected)
     const resident: number[] = []
     const peak: number[] = []
     for (let round = 0; round < rounds; round += 1) {
       const { process, port } = await startEntrant({ candidate: stepgate, expected }, world, '0')
       try {
-        await checkAnswers({ name: stepgate.name, port, authenticates: true }, requests[0] as Buffer, expected)
+        await checkAnswers({ ...stepgate, port }, requests[0] as Buffer, expected)
         for (let time = 0; time < timesSent; time += 1) {
-          await measureThroughput({ port, requests, warmUp: 1, expected: 'HTTP/1.1 200 ' })
+          await measureThroughput({ port, requests, warmUp: 1, expected: 'HTTP/1.1 200 ', holds })
         }
         await delay(idleMs)
         resident.push(residentMB(process))

@@ -8,6 +8,10 @@ import { setTimeout as delay } from 'node:timers/promises'
 /** Node's flags in the package's start script. */
 const flags = ['--min-semi-space-size=16', '--max-semi-space-size=16']
 const startDeadlineMs = 20_000
+/** Longer than the server takes to drain. */
+const stopDeadlineMs = 12_000
+export const askDeadlineMs = 2000
+const started = new Set<ChildProcess>()
 
 /** Whether a process can be given a core of its own: the server core 0, whoever asks it core 1. */
 export const canPin = cpus().length > 1 && spawnSync('taskset', ['-c', '1', 'true']).status === 0
@@ -49,53 +53,55 @@ export async function freePort(): Promise<number> {
   return address.port
 }
 
-/** Starts a script with the start script's flags. The environment is all that it sees, beside PATH; what it logs is thrown away. */
-export function start(script: string, env: Record<string, string>): ChildProcess {
-  return startCommand(nodeCommand(script), env)
-}
-
 /** A script with the start script's flags, as a command. */
 export function nodeCommand(script: string): string[] {
   return [process.execPath, ...flags, script]
 }
 
 /**
- * Starts a server by its command and resolves once it is ready. Throws when it ends before, or is not ready within 20 s, with
- * what it said on stderr, which is thrown away otherwise.
+ * Starts a server by its command and resolves once it is ready, which is asked every `pollMs`. The environment is all that it
+ * sees, beside PATH. Throws when it ends before, or is not ready within 20 s, with what it said on stderr; whatever else it logs
+ * is thrown away.
  */
 export async function startServer(
   command: readonly string[],
   env: Record<string, string>,
   isReady: () => Promise<boolean>,
+  pollMs = 20,
 ): Promise<ChildProcess> {
-  const server = startCommand(command, env, 'pipe')
+  const environment = { PATH: process.env['PATH'], ...env }
+  const [program, ...parameters] = command as [string, ...string[]]
+  const server = spawn(program, parameters, { env: environment, stdio: ['ignore', 'ignore', 'pipe'] })
+  started.add(server)
+  server.once('exit', () => started.delete(server))
   let said = ''
-  server.stderr?.on('data', (text) => {
+  let failed = false
+  server.stderr.on('data', (text) => {
     said = `${said}${text}`.slice(-2000)
+  })
+  server.on('error', (error) => {
+    failed = true
+    said += error.message
   })
   const giveUpMs = performance.now() + startDeadlineMs
   while (!(await isReady())) {
-    if (server.exitCode !== null || performance.now() > giveUpMs) {
-      server.kill()
+    if (failed || hasEnded(server) || performance.now() > giveUpMs) {
+      server.kill('SIGKILL')
       throw new Error(`${command.join(' ')} did not start: ${said}`)
     }
-    await delay(20)
+    await delay(pollMs)
   }
   return server
 }
 
-function startCommand(
-  command: readonly string[],
-  env: Record<string, string>,
-  stderr: 'inherit' | 'pipe' = 'inherit',
-): ChildProcess {
-  const environment = { PATH: process.env['PATH'], ...env }
-  return spawn(command[0] as string, command.slice(1), { env: environment, stdio: ['ignore', 'ignore', stderr] })
+/** Ends at once every server that `startServer` has started, however this process ends itself. */
+export function killServers(): void {
+  for (const server of started) server.kill('SIGKILL')
 }
 
-/** Whether an address answers 200. */
+/** Whether an address answers 200 within two seconds. */
 export async function answers(url: string): Promise<boolean> {
-  return fetch(url).then(
+  return fetch(url, { signal: AbortSignal.timeout(askDeadlineMs) }).then(
     ({ status }) => status === 200,
     () => false,
   )
@@ -118,12 +124,18 @@ export function residentMB({ pid }: ChildProcess, field: 'VmRSS' | 'VmHWM' = 'Vm
   return (Number(new RegExp(`${field}:\\s+(\\d+)`).exec(status)?.[1]) * 1024) / 1e6
 }
 
-/** Ends a process and waits until it is gone. */
+/** Ends a process, by force after 12 s, and waits until it is gone. */
 export async function stop(server: ChildProcess): Promise<void> {
-  if (server.exitCode !== null || server.signalCode !== null) return
+  if (hasEnded(server)) return
   const gone = once(server, 'exit')
   server.kill('SIGTERM')
+  const force = setTimeout(() => server.kill('SIGKILL'), stopDeadlineMs)
   await gone
+  clearTimeout(force)
+}
+
+function hasEnded({ exitCode, signalCode }: ChildProcess): boolean {
+  return exitCode !== null || signalCode !== null
 }
 
 /** The median with minimum and maximum, in words. */

@@ -52,6 +52,7 @@ export async function runRepeated(load: RepeatedLoad): Promise<RepeatedResult> {
   const { stdout } = await run(program, parameters)
   const [answered, micros, unexpected, next] = (/^RESULT (.*)$/m.exec(stdout)?.[1] ?? '').split(' ').map(Number)
   if (answered === undefined || micros === undefined || next === undefined) throw new Error(`${program}: ${stdout}`)
+  if (!(answered > 0)) throw new Error('not one request was answered')
   if (unexpected !== 0) throw new Error(`${unexpected} of ${answered} answers were missing or not ${expectedStatus}`)
   return { answered, seconds: micros / 1e6, next }
 }

@@ -4,9 +4,10 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { BenchCase } from './load-case.js'
-import { answers, freePort, residentMB, start, stop } from './processes.js'
+import { answers, freePort, nodeCommand, residentMB, startServer, stop } from './processes.js'
 
 const idleMs = 2000
+const pollMs = 2
 
 /**
  * The time from starting the process to its first 200 on /livez, with a new SQLite ledger, and its memory two seconds later,
@@ -39,20 +40,22 @@ export const startUpCase: BenchCase = {
 async function measureServer(): Promise<{ startMs: number; idleMB: number }> {
   const port = await freePort()
   const folder = mkdtempSync(join(tmpdir(), 'stepgate-bench-'))
-  const begin = performance.now()
-  const server = start('dist/server.js', {
+  const variables = {
     PORT: String(port),
     ISSUER: 'http://127.0.0.1:9',
     AUDIENCE: `http://127.0.0.1:${port}`,
     DATA_DIR: folder,
-  })
+  }
   try {
-    while (!(await answers(`http://127.0.0.1:${port}/livez`))) await delay(2)
+    const begin = performance.now()
+    const isAlive = () => answers(`http://127.0.0.1:${port}/livez`)
+    const server = await startServer(nodeCommand('dist/server.js'), variables, isAlive, pollMs)
     const startMs = performance.now() - begin
     await delay(idleMs)
-    return { startMs, idleMB: residentMB(server) }
-  } finally {
+    const idleMB = residentMB(server)
     await stop(server)
+    return { startMs, idleMB }
+  } finally {
     rmSync(folder, { recursive: true })
   }
 }

@@ -1,5 +1,6 @@
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { isDeepStrictEqual } from 'node:util'
 import { parseOpeningAccounts } from '#src/core/opening-accounts.js'
 import { SqliteLedger } from '#src/ledger/sqlite/sqlite-ledger.js'
 import { Bank } from './bank.js'
@@ -47,6 +48,7 @@ export class World {
     await ledger.close()
     const accountsOf = await openAccountQuery(world.dataFolder)
     world.accounts = await accountsOf({ issuer: world.issuer.url, subject: world.subject })
+    expectOpening(world.accounts, world.bank.openingAnswer(world.subject))
     return world
   }
 
@@ -64,6 +66,16 @@ export class World {
   close(): void {
     this.issuer.close()
     rmSync(this.folder, { recursive: true })
+  }
+}
+
+/** Throws unless what the ledger answers is what the bank opened, with an identifier for each account. */
+function expectOpening(found: object, opened: { accounts: object[] }): void {
+  const { accounts } = found as { accounts: { resourceId: string }[] }
+  const withoutIds = accounts.map(({ resourceId: _, ...rest }) => rest)
+  const identified = accounts.every(({ resourceId }) => typeof resourceId === 'string' && resourceId !== '')
+  if (!identified || !isDeepStrictEqual({ accounts: withoutIds }, opened) || accounts.length === 0) {
+    throw new Error(`the ledger answers ${JSON.stringify(found)} where the bank opened ${JSON.stringify(opened)}`)
   }
 }
 
