@@ -38,10 +38,14 @@ export class Bank {
   }
 
   /** Transfers of one cent between changing accounts, each with a fresh token. They count as booked from now on. */
-  async order(audience: string, count: number, scope = 'read:accounts transfer:funds'): Promise<Buffer[]> {
+  async order(
+    audience: string,
+    count: number,
+    { scope = 'read:accounts transfer:funds', claims = {} } = {},
+  ): Promise<Buffer[]> {
     const pairs = Array.from({ length: count }, () => this.#nextPair())
     const owners = pairs.map(({ debtor }) => this.#accounts[debtor]?.owner as string)
-    const tokens = await this.#issuer.mint(audience, owners, scope)
+    const tokens = await this.#issuer.mint(audience, owners, scope, claims)
     const iban = (account: number) => this.#accounts[account]?.iban as string
     return pairs.map(({ debtor, creditor }, index) =>
       orderTransfer(tokens[index] as string, iban(debtor), iban(creditor)),

@@ -41,6 +41,7 @@ export function dpopCase(): BenchCase {
       { candidate: staticVerify, expected: answer(accounts) },
     ],
     perSecond: 8000,
+    newForEach: true,
     requests: proveRequests,
     goals: [queryVerify, staticVerify].map(({ name: baseline }) => {
       return { candidate: stepgate.name, figure: 'requests/s', baseline, bound: 'least', goal: 0.8, stretch: 0.9 }

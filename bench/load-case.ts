@@ -7,6 +7,7 @@ import type { BenchAlgorithm } from './mint.js'
 import {
   answers,
   askDeadlineMs,
+  canPin,
   cpuTimeMs,
   everyCore,
   freePort,
@@ -17,7 +18,7 @@ import {
   unpinClient,
 } from './processes.js'
 import { runRepeated, writeRequests } from './repeated-load.js'
-import type { CaseResult, Goal } from './results.js'
+import { type CaseResult, type Goal, spreadOf } from './results.js'
 import { World } from './world.js'
 
 /** How long and how often; all cases of a run share it. */
@@ -55,6 +56,8 @@ export interface LoadCase {
   name: string
   title: string
   notes?: string[]
+  /** Further ones for a run with --quick. */
+  quickNotes?: string[]
   algorithm: BenchAlgorithm
   entrants: (world: World, options: RunOptions) => Entrant[]
   /** Whether servers and load run on every core, rather than on one each. */
@@ -123,6 +126,8 @@ export function freshCase(
   definition: LoadCase & {
     requests: (world: World, count: number) => Promise<Buffer[]>
     perSecond: number
+    /** Whether each candidate gets new ones, because they would be too old for the last. */
+    newForEach?: boolean
     after?: (running: readonly Running[], result: CaseResult, options: RunOptions) => Promise<void>
   },
 ): BenchCase {
@@ -135,11 +140,13 @@ export function freshCase(
       await warmUpWith(first, server)
     }
     let requests: Buffer[] = []
+    const renew = async () => {
+      requests = await definition.requests(world, definition.perSecond * options.seconds + warmUp)
+    }
     return {
-      beginRound: async () => {
-        requests = await definition.requests(world, definition.perSecond * options.seconds + warmUp)
-      },
+      ...(definition.newForEach ? {} : { beginRound: renew }),
       measure: async ({ name, process, port, expected }) => {
+        if (definition.newForEach) await renew()
         const beforeMs = cpuTimeMs(process)
         pinClient()
         const send = measureThroughput({ port, requests, warmUp, expected: statusLine(expected) })
@@ -151,6 +158,8 @@ export function freshCase(
   })
 }
 
+type LoadFigures = Record<'requests/s' | 'µs of processor time each', number[]>
+
 interface Method {
   beginRound?: () => Promise<void>
   measure: (server: Running) => Promise<{ perSecond: number; cpuMicros: number }>
@@ -159,18 +168,28 @@ interface Method {
 
 /** Starts the entrants, measures each of them once a round, in rotating order, and stops them. */
 function makeCase(
-  { name, title, notes = [], algorithm, entrants, shareCores = false, ownWorld = false, goals }: LoadCase,
+  {
+    name,
+    title,
+    notes = [],
+    quickNotes = [],
+    algorithm,
+    entrants,
+    shareCores = false,
+    ownWorld = false,
+    goals,
+  }: LoadCase,
   prepare: (parts: { running: Running[]; world: World; options: RunOptions }) => Promise<Method>,
 ): BenchCase {
   async function run(options: RunOptions): Promise<CaseResult> {
     const world = ownWorld ? await World.create(algorithm) : await options.world(algorithm)
-    const [present, absent] = choosePresent(entrants(world, options))
     const running: Running[] = []
     try {
+      const [present, absent] = choosePresent(entrants(world, options))
       for (const entrant of present) running.push(await startEntrant(entrant, world, shareCores ? everyCore : '0'))
       const { beginRound, measure, after } = await prepare({ running, world, options })
       const measured = running.map(({ name, baseline }) => {
-        const figures = { 'requests/s': [] as number[], 'µs of processor time each': [] as number[] }
+        const figures: LoadFigures = { 'requests/s': [], 'µs of processor time each': [] }
         return { name, figures, ...(baseline === undefined ? {} : { baseline }) }
       })
       for (let round = 0; round < options.rounds; round += 1) {
@@ -182,7 +201,9 @@ function makeCase(
           measured[index]?.figures['µs of processor time each'].push(cpuMicros)
         }
       }
-      const result = { name, title, notes: [...notes, ...absent], measured, goals }
+      const idle = shareCores || !canPin ? [] : idleNotes(measured)
+      const allNotes = [...notes, ...(options.quick ? quickNotes : []), ...absent, ...idle]
+      const result = { name, title, notes: allNotes, measured, goals }
       await after?.(result)
       return result
     } finally {
@@ -191,6 +212,17 @@ function makeCase(
     }
   }
   return { name, run }
+}
+
+/** Says whose figures the load limits, or the disk: who left more than a tenth of its core idle in some round. */
+function idleNotes(measured: readonly { name: string; figures: LoadFigures }[]): string[] {
+  return measured.flatMap(({ name, figures }) => {
+    const shares = figures['requests/s'].map((perSecond, round) => {
+      return (perSecond * (figures['µs of processor time each'][round] as number)) / 1e6
+    })
+    const { least, most } = spreadOf(shares)
+    return least < 0.9 ? [`${name} used only ${least.toFixed(2)} to ${most.toFixed(2)} of its core`] : []
+  })
 }
 
 /** Splits off who cannot run here, in words. With CI=true that is an error: there everybody must be measured. */

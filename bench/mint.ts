@@ -6,6 +6,7 @@ import type { AddressInfo } from 'node:net'
 /** The `acr` of tokens that may transfer; for `STEP_UP_ACR_VALUES`. */
 export const acr = 'urn:bench:mfa'
 
+/** What a transfer token may live at most, by default. */
 const lifetimeSeconds = 600
 const signedTogether = 512
 /** Tokens look as if they had been issued at this rate, in order, until now: stores that sort by time see it. */

@@ -5,7 +5,7 @@ import { connectionCount } from './load.js'
 import { everyCore, isInstalled, onCores } from './processes.js'
 
 const run = promisify(execFile)
-const hasWrk = isInstalled('wrk')
+export const hasWrk = isInstalled('wrk')
 const hasAutocannon = existsSync('bench/node_modules/autocannon')
 
 /** What sends requests that may be sent again and again. */

@@ -10,22 +10,27 @@ import {
 } from './results.js'
 
 const locale = 'en-US'
+const time: Figure = 'µs of processor time each'
 const verdicts = { stretch: 'reached, and the stretch goal', reached: 'reached', missed: 'MISSED' }
 
 /** The rows of a case's table, its head first: what was measured, as median with least and most, and the ratio to the baseline. */
 export function tableOf(result: CaseResult): string[][] {
   const columns = [...new Set(result.measured.flatMap(({ figures }) => Object.keys(figures) as Figure[]))]
   const withRatio = result.measured.some(({ baseline }) => baseline !== undefined)
-  const head = ['', ...columns, ...(withRatio ? ['ratio', 'to'] : [])]
+  const withTime = withRatio && columns.includes(time)
+  const head = ['', ...columns, ...(withRatio ? ['ratio', ...(withTime ? ['of processor time'] : []), 'to'] : [])]
   const rows = result.measured.map(({ name, figures, baseline }) => {
     const cells = columns.map((figure) => {
       const values = figures[figure]
       return values === undefined ? '' : formatSpread(spreadOf(values))
     })
     if (!withRatio) return [name, ...cells]
-    const ratios =
-      baseline === undefined ? undefined : ratiosOf(result, { candidate: name, baseline, figure: 'requests/s' })
-    return [name, ...cells, ...(ratios === undefined ? ['', ''] : [formatSpread(spreadOf(ratios), 2), baseline ?? ''])]
+    const ratio = (figure: Figure) => {
+      const ratios = baseline === undefined ? undefined : ratiosOf(result, { candidate: name, baseline, figure })
+      return ratios === undefined ? '' : formatSpread(spreadOf(ratios), 2)
+    }
+    const ofRequests = ratio('requests/s')
+    return [name, ...cells, ofRequests, ...(withTime ? [ratio(time)] : []), ofRequests === '' ? '' : (baseline ?? '')]
   })
   return [head, ...rows]
 }
@@ -59,7 +64,7 @@ export function printCase(result: CaseResult): string {
 /** How a run was made, in a sentence. */
 export function describeRun({ measuredAt, machine, load, rounds, seconds }: Omit<Results, 'cases'>): string {
   const many = rounds === 1 ? 'one round' : `median of ${rounds} rounds (least to most)`
-  return `${machine}; ${load}; ${many} of ${seconds} s each; ${measuredAt}`
+  return `${machine}; ${load}; ${many} of ${seconds} s each where requests can be repeated; ${measuredAt}`
 }
 
 function formatSpread({ median, least, most }: Spread, digits = 0): string {

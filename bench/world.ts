@@ -15,6 +15,7 @@ const lifetimeSeconds = 7200
 
 /** What the candidates of a case share: an issuer with one key, a bank's accounts in a SQLite ledger, and a caller's tokens. */
 export class World {
+  static readonly #open = new Set<World>()
   readonly algorithm: BenchAlgorithm
   readonly issuer: Issuer
   readonly bank: Bank
@@ -37,6 +38,7 @@ export class World {
     this.dataFolder = join(this.folder, 'data')
     this.accountsFile = join(this.folder, 'accounts.json')
     writeFileSync(this.accountsFile, this.bank.accountsFile)
+    World.#open.add(this)
   }
 
   static async create(algorithm: BenchAlgorithm): Promise<World> {
@@ -56,16 +58,20 @@ export class World {
   async tokens(count: number): Promise<string[]> {
     const missing = count - this.#tokens.length
     if (missing > 0) {
-      const exp = Math.floor(Date.now() / 1000) + lifetimeSeconds
       const subjects = Array.from({ length: missing }, () => this.subject)
-      this.#tokens.push(...(await this.issuer.mint(audience, subjects, 'read:accounts', { exp })))
+      this.#tokens.push(...(await this.issuer.mint(audience, subjects, 'read:accounts', longLived())))
     }
     return this.#tokens.slice(0, count)
   }
 
   close(): void {
     this.issuer.close()
-    rmSync(this.folder, { recursive: true })
+    rmSync(this.folder, { recursive: true, force: true, maxRetries: 3 })
+    World.#open.delete(this)
+  }
+
+  static closeAll(): void {
+    for (const world of World.#open) world.close()
   }
 }
 
@@ -77,6 +83,11 @@ function expectOpening(found: object, opened: { accounts: object[] }): void {
   if (!identified || !isDeepStrictEqual({ accounts: withoutIds }, opened) || accounts.length === 0) {
     throw new Error(`the ledger answers ${JSON.stringify(found)} where the bank opened ${JSON.stringify(opened)}`)
   }
+}
+
+/** Claims of a token that outlives a run. */
+export function longLived(): { exp: number } {
+  return { exp: Math.floor(Date.now() / 1000) + lifetimeSeconds }
 }
 
 /** GET /accounts with a token, as it goes over the wire. */

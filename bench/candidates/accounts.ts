@@ -14,7 +14,7 @@ export async function openAccountQuery(dataFolder: string): Promise<(owner: Owne
   return async (owner) => toBody(await ledger.accountsOf(owner))
 }
 
-/** The same query as an app would write it: a prepared statement that is run for each request. */
+/** The same query as an app would write it through libsql: a prepared statement that is run for each request. */
 export function openSingleAccountQuery(dataFolder: string): (owner: Owner) => Promise<object> {
   const statement = new Database(join(dataFolder, 'ledger.sqlite')).defaultSafeIntegers(true).prepare(
     `select id, iban, name, currency, balance as balanceMinorUnits from accounts

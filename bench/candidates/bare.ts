@@ -4,9 +4,9 @@ import { openAccountQuery, openSingleAccountQuery } from './accounts.js'
 
 /**
  * The baselines: Fastify without authentication. GET /accounts answers `STATIC_ANSWER` or else runs the account query for
- * `SUBJECT`, with `SINGLE_QUERY` in a statement of its own; POST /transfers parses the JSON body and answers a fixed 201. With `VERIFY_KEYS`, PEM public keys in a JSON array,
- * one signature is verified first and nothing else: that of the JWT which ends the header field `VERIFY_FIELD`, with the key
- * that the field `x-client` counts out, or the first.
+ * `SUBJECT`, with `SINGLE_QUERY` in a statement of its own; POST /transfers parses the JSON body and answers a fixed 201. With
+ * `VERIFY_KEYS`, PEM public keys in a JSON array, one signature is verified first and nothing else: that of the JWT which ends
+ * the header field `VERIFY_FIELD`, with the key that the field `x-client` counts out, or the first.
  */
 const {
   PORT,
