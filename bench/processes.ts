@@ -6,7 +6,9 @@ import { arch, cpus } from 'node:os'
 import { setTimeout as delay } from 'node:timers/promises'
 
 /** Node's flags in the package's start script. */
-const flags = ['--min-semi-space-size=16', '--max-semi-space-size=16']
+const flags = (JSON.parse(readFileSync('package.json', 'utf8')) as { scripts: { start: string } }).scripts.start
+  .split(' ')
+  .filter((word) => word.startsWith('--'))
 const startDeadlineMs = 20_000
 /** Longer than the server takes to drain. */
 const stopDeadlineMs = 12_000

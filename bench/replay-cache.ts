@@ -5,6 +5,7 @@ import { fileURLToPath } from 'node:url'
 import { LRUCache } from 'lru-cache'
 import { LruReplayStore } from '#src/replay/lru-replay-store.js'
 import { replayKey } from '#src/replay/replay-store.js'
+import { nodeCommand } from './processes.js'
 
 /**
  * Measures what a used token costs in the first ring: the memory per live entry, everything counted, when the store has just
@@ -119,12 +120,12 @@ if (measured !== undefined) {
   console.log(JSON.stringify(figures))
 } else {
   console.log(`Node ${process.version}, ${cpus().length} × ${cpus()[0]?.model ?? arch()}, ${entries} entries`)
-  const flags = ['--expose-gc', '--min-semi-space-size=16', '--max-semi-space-size=16', fileURLToPath(import.meta.url)]
+  const [node, ...parameters] = nodeCommand(fileURLToPath(import.meta.url)) as [string, ...string[]]
   const runs: Record<Subject, Figures>[] = []
   for (let round = 0; round < rounds; round += 1) {
     const figures = subjects.map((subject) => [
       subject,
-      JSON.parse(execFileSync(process.execPath, [...flags, subject], { encoding: 'utf8' })),
+      JSON.parse(execFileSync(node, ['--expose-gc', ...parameters, subject], { encoding: 'utf8' })),
     ])
     runs.push(Object.fromEntries(figures))
   }

@@ -2,6 +2,7 @@ import type { ChildProcess } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { acr, type Issuer } from '../mint.js'
 import { answers, everyCore, freePort, nodeCommand, onCores, startServer, stop } from '../processes.js'
+import { readAccounts as readAccountsWith } from '../world.js'
 
 /** The audience of every token: one token works at all servers of its issuer. */
 export const audience = 'http://127.0.0.1'
@@ -61,7 +62,5 @@ export function residentMiB({ pid }: ChildProcess): number {
 
 /** `GET /accounts` as a whole HTTP request, with each of the tokens. */
 export function readAccounts(tokens: readonly string[]): Buffer[] {
-  return tokens.map((token) =>
-    Buffer.from(`GET /accounts HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer ${token}\r\n\r\n`),
-  )
+  return tokens.map((token) => readAccountsWith(token))
 }

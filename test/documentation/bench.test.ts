@@ -1,4 +1,5 @@
 import t from 'tap'
+import { bareQuery, bareQueryVerify, bareSingleQuery, bareStatic, haproxy } from '../../bench/candidates.js'
 import { drawChart } from '../../bench/chart.js'
 import { fillFigures } from '../../bench/page.js'
 import { printCase } from '../../bench/report.js'
@@ -70,4 +71,26 @@ t.test('the page of figures is filled between its comments, again and again', as
   t.notMatch(page, 'old')
   t.equal(fillFigures(page, results), page)
   t.throws(() => fillFigures('no comments', results), /comments/)
+})
+
+t.test('the chart leaves out whoever does not authenticate, and names HAProxy only when it is there', async (t) => {
+  const unauthenticated = [bareStatic, bareQuery, bareSingleQuery]
+  const bar = ({ name }: { name: string }) => ({ name, baseline: 'bare & fast', figures: { 'requests/s': [1, 1, 1] } })
+  const withAll = (more: CaseResult['measured']) => {
+    return drawChart({ ...results, cases: [{ ...hot, measured: [...hot.measured, ...more] }] })
+  }
+  const chart = withAll(unauthenticated.map(bar))
+  for (const { name } of unauthenticated) t.notMatch(chart, name)
+  t.notMatch(chart, 'HAProxy')
+  t.match(withAll([bar(haproxy)]), 'HAProxy answers from memory')
+})
+
+t.test('the chart says beside a remembered token what new ones cost', async (t) => {
+  t.match(drawChart(results), 'remember that they verified this token')
+  const cold = { ...hot, name: 'cold-rs256' }
+  const measured = [
+    { name: 'stepgate', figures: { 'requests/s': [50] } },
+    { name: bareQueryVerify.name, figures: { 'requests/s': [100] } },
+  ]
+  t.match(drawChart({ ...results, cases: [hot, { ...cold, measured }] }), 'New tokens: 0.50 of')
 })
