@@ -92,5 +92,5 @@ t.test('the chart says beside a remembered token what new ones cost', async (t) 
     { name: 'stepgate', figures: { 'requests/s': [50] } },
     { name: bareQueryVerify.name, figures: { 'requests/s': [100] } },
   ]
-  t.match(drawChart({ ...results, cases: [hot, { ...cold, measured }] }), 'New tokens: 0.50 of')
+  t.match(drawChart({ ...results, cases: [hot, { ...cold, measured }] }), 'stepgate, new tokens: 0.50 of')
 })
