@@ -38,8 +38,6 @@ declare module 'fastify' {
     tokenScheme: TokenScheme | null
     /** The token's text while it is being verified. */
     bearerToken: string | null
-    /** What this request presented for single use; null when nothing. */
-    tokenToSpend: VerifiedToken | null
   }
 }
 
@@ -60,9 +58,9 @@ const cacheKeyLength = 43
 /**
  * Authenticates callers of protected routes by access token (RFC 9068), as a bearer (RFC 6750) or with proof of the key or certificate
  * that it is bound to (RFC 9449, RFC 8705), before the body is read. A token not seen before goes through `request.jwtVerify`
- * with the issuer's key for its kid, then through `validateAccessToken`. Tokens verified before are found by their text, as
- * long as they live and the keys stay the same; what they are bound to is proven every time. One that a route takes once is
- * remembered only when it comes back spent, so that a replay costs no verification. Does not look at scopes. Refuses with
+ * with the issuer's key for its kid, then through `validateAccessToken`. Tokens verified before are found by their whole Authorization
+ * field, as long as they live and the keys stay the same; what they are bound to is proven every time. Where a route uses a token up, it
+ * is remembered only when it comes back spent, so that a replay costs no verification. Does not look at scopes. Refuses with
  * `Refusal` a token that is missing, not valid or not proven, and with `KeysUnavailable` when that cannot be known. One registration
  * knows one issuer: several issuers get a context each, beside each other, with routes of their own.
  */
@@ -71,11 +69,12 @@ export default fp(
     const { algorithms, profile = 'rfc9068', keySource, clock, leewaySeconds, dpop, clientCertificate } = options
     const proveKey = dpop === undefined ? undefined : createDpopGuard(dpop, clock)
     const verifiedTokens = new LRUCache<string, VerifiedToken>({ max: maxVerifiedTokens })
+    /** Verified for this request, to be used up by it. */
+    const tokensToSpend = new WeakMap<FastifyRequest, VerifiedToken>()
 
     app.decorateRequest('accessToken', null)
     app.decorateRequest('tokenScheme', null)
     app.decorateRequest('bearerToken', null)
-    app.decorateRequest('tokenToSpend', null)
     const jwtDecorators = chooseJwtDecorators(app)
     await app.register(fastifyJwt, {
       ...jwtDecorators.options,
@@ -95,10 +94,8 @@ export default fp(
       const { access } = request.routeOptions.config
       if (typeof access !== 'object') return done()
       const known = findVerified(request)
-      if (known === undefined || known.scheme === 'DPoP' || known.accessToken.confirmation !== undefined) {
-        authenticate(request, reply, { access, known }).then(() => done(), done)
-        return
-      }
+      if (known === undefined || known.scheme === 'DPoP' || known.accessToken.confirmation !== undefined)
+        return authenticate(request, reply, { access, known })
       // The hot path: nothing to wait for.
       request.tokenScheme = known.scheme
       request.accessToken = known.accessToken
@@ -106,7 +103,8 @@ export default fp(
     })
 
     app.addHook('onResponse', (request, reply, done) => {
-      if (request.tokenToSpend !== null && reply.problem === 'token-already-used') remember(request.tokenToSpend)
+      const spent = reply.problem === 'token-already-used' ? tokensToSpend.get(request) : undefined
+      if (spent !== undefined) remember(spent)
       done()
     })
 
@@ -134,7 +132,7 @@ export default fp(
       await expectProof(request, reply, verified)
       request.accessToken = verified.accessToken
       if (known !== undefined) return
-      if (access.singleUse === true && verified.accessToken.scopes.has(access.scope)) request.tokenToSpend = verified
+      if (access.singleUse === true && verified.accessToken.scopes.has(access.scope)) tokensToSpend.set(request, verified)
       else remember(verified)
     }
 
@@ -151,7 +149,9 @@ export default fp(
       // Read before the keys are used: what they verify while they are being replaced belongs to the epoch that ends.
       const keyEpoch = keySource.epoch
       const accessToken = await verify(request, text)
-      return { authorization: request.headers.authorization as string, scheme, text, accessToken, keyEpoch }
+      // As it came: whoever changes `request.headers` does not change what was verified.
+      const [authorization] = readFields(rawHeaders, 'authorization') as [string]
+      return { authorization, scheme, text, accessToken, keyEpoch }
     }
 
     /** What the token is bound to is asked on every request: whoever has its text may not be who it was issued to. */

@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto'
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { serializeChallenge } from '../core/challenge.js'
@@ -67,7 +68,7 @@ export function sendRefusal(refusal: Refusal, { request, reply, options }: Excha
   const { challenges } = answer
   reply.problem = name
   if (status >= 500) logCause(name, details.cause, { request, reply })
-  if (challenges.length > 0) reply.header('www-authenticate', challenges.length === 1 ? challenges[0] : challenges)
+  if (challenges.length > 0) reply.header('www-authenticate', challenges.length === 1 ? challenges[0] : [...challenges])
   const waitSeconds = details.retryAfterSeconds ?? retryAfterSeconds
   if (waitSeconds !== undefined) reply.header('retry-after', waitSeconds)
   if (details.allow !== undefined) reply.header('allow', details.allow.join(', '))
@@ -97,18 +98,19 @@ function findAnswer(name: ProblemName, request: FastifyRequest, options: Problem
   const scheme = request.tokenScheme
   const known = answers.get(options) ?? new Map<string, Answer>()
   // Neither of the first two has a space.
-  const key = `${name} ${scheme} ${typeof access === 'object' ? access.scope : ''}`
+  const key = `${name} ${scheme}${typeof access === 'object' ? ` ${access.scope}` : ''}`
   const found = known.get(key)
   if (found !== undefined) return found
   const challenges = buildChallenges(findProblem(name), { access, scheme }, options)
   const shared = { publicUrl: options.publicUrl, challenge: mainChallenge(challenges) }
   // The text is cut where the id goes, which is all that differs where the details have no say.
-  const [beforeId, afterId] = JSON.stringify(buildProblemDocument(name, { ...shared, requestId: '"' })).split('\\"')
+  const mark = randomUUID()
+  const [beforeId, afterId] = JSON.stringify(buildProblemDocument(name, { ...shared, requestId: mark })).split(mark)
   const answer: Answer = {
     challenges: challenges.map(serializeChallenge),
     write: (requestId, { fieldFaults, authorizationDetails }) =>
       fieldFaults === undefined && authorizationDetails === undefined
-        ? `${beforeId}${requestId}${afterId}`
+        ? `${beforeId}${JSON.stringify(requestId).slice(1, -1)}${afterId}`
         : JSON.stringify(buildProblemDocument(name, { ...shared, requestId, fieldFaults, authorizationDetails })),
   }
   answers.set(options, known.set(key, answer))

@@ -5,21 +5,24 @@ import { type DestinationStream, destination, type LoggerOptions } from 'pino'
 const writtenTogetherBytes = 4096
 const longestDelayMs = 100
 const maxUnwrittenBytes = 8_388_608
+/** One for all apps of a process, so that their lines do not mix. */
+let standardOutput: DestinationStream | undefined
 
 /**
  * pino's options for this server. Errors are named by type, code and stack, without the properties that libraries attach, such as a raw packet.
  * Lines go to standard output, many at once and at most 100 ms late, since a write for each would cost as much as what it tells of.
- * They are written out when the process ends in any way but by SIGKILL. When nobody reads them, those beyond 8 MiB are dropped.
+ * They are written out when the process exits; one that is killed or aborts loses those of the last 100 ms. When nobody reads them,
+ * those beyond 8 MiB are dropped.
  */
 export function loggerOptions(level: string): LoggerOptions & { stream: DestinationStream } {
-  const stream = destination({
+  standardOutput ??= destination({
     dest: 1,
     sync: false,
     minLength: writtenTogetherBytes,
     periodicFlush: longestDelayMs,
     maxLength: maxUnwrittenBytes,
   })
-  return { level, serializers: { err: serializeError }, stream }
+  return { level, serializers: { err: serializeError }, stream: standardOutput }
 }
 
 const mostNames = 5

@@ -54,7 +54,7 @@ export default fp(
       const { access } = request.routeOptions.config
       const { accessToken } = request
       if (typeof access !== 'object' || access.singleUse !== true || accessToken === null) return done()
-      consume(request, accessToken).then(() => done(), done)
+      return consume(request, accessToken)
     })
 
     async function consume(request: FastifyRequest, accessToken: AccessToken): Promise<void> {

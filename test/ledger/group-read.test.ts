@@ -27,6 +27,21 @@ t.test('a read that is asked for while others are answered is not theirs', async
   t.strictSame(await Promise.all([before, after]), [1, 2], 'it sees what was written before it was asked for')
 })
 
+t.test('no call answers more than 64, and those left over come next', async (t) => {
+  const sizes: number[] = []
+  const reads = new GroupRead((numbers: readonly number[]) => {
+    sizes.push(numbers.length)
+    return numbers
+  })
+  const asked = Array.from({ length: 130 }, (_, number) => reads.ask(number))
+  t.strictSame(
+    await Promise.all(asked),
+    Array.from({ length: 130 }, (_, number) => number),
+  )
+  t.equal(await reads.ask(7), 7)
+  t.strictSame(sizes, [64, 64, 2, 1])
+})
+
 t.test('what the call throws, each of its callers is told, and nobody after them', async (t) => {
   const fault = new Error('unreadable')
   let fails = true

@@ -73,6 +73,10 @@ export function testLedgerContract(t: Test, open: (t: Test) => Promise<Ledger>):
       t.equal(await ledger.entriesOf(other, id, { limit: 1, before: undefined }), undefined)
     }
     t.strictSame(await ledger.accountsOf(stranger), [])
+    const owners = [alice, stranger, bob, alice]
+    const asked = await Promise.all(owners.map((owner) => ledger.accountsOf(owner)))
+    for (const [index, owner] of owners.entries())
+      t.strictSame(asked[index], await ledger.accountsOf(owner), `${owner.subject} asks among others`)
     t.equal(await ledger.transfer(stranger, transferId), undefined)
     t.equal(await ledger.transfer(alice, id), undefined)
     t.equal(await ledger.account(bob, "' or 1=1 --"), undefined)

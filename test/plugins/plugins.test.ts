@@ -10,6 +10,7 @@ import {
   OutcomeUnknown,
   problem,
   Refusal,
+  type ReplayStore,
   singleUse,
 } from 'stepgate'
 import t from 'tap'
@@ -160,6 +161,19 @@ t.test('tokens are verified by request.jwtVerify of @fastify/jwt', async (t) => 
   })
 })
 
+t.test('a refusal quotes ids and values as JSON does', async (t) => {
+  const app = Fastify({ requestIdHeader: 'x-request-id' })
+  t.teardown(() => app.close())
+  const acrValues = ['a"b', 'c\\']
+  await app.register(problem, { publicUrl, stepUp: { acrValues, maxAgeSeconds: undefined } })
+  app.get('/', () => Promise.reject(new Refusal('step-up-required')))
+  for (const id of ['plain', 'x","scope":"everything","z":"', '\\', '$&']) {
+    const { body } = await app.inject({ url: '/', headers: { 'x-request-id': id } })
+    t.match(JSON.parse(body), { instance: `urn:uuid:${id}`, acr_values: acrValues.join(' ') })
+    t.notOk('scope' in JSON.parse(body))
+  }
+})
+
 t.test('a fault is logged with its stack, an outage in one line by names and codes', async (t) => {
   const lines: Record<string, unknown>[] = []
   const app = Fastify({
@@ -205,6 +219,29 @@ t.test('a token that was verified before', async (t) => {
     t.match(await call('GET', '/read', token), { status: 401, problem: 'expired-token' })
   })
 
+  t.test('is known by the field that it came in, whatever a hook makes of the headers', async (t) => {
+    const redact = ({ headers }: FastifyRequest): void => {
+      headers.authorization = '[redacted]'
+    }
+    const remove = ({ headers }: FastifyRequest): void => {
+      delete headers.authorization
+    }
+    for (const observe of [redact, remove]) {
+      const { call, mint } = await buildService(t, { observe })
+      const token = mint()
+      for (let n = 0; n < 2; n += 1) t.equal((await call('GET', '/read', token)).status, 200)
+      const other = await call('GET', '/read', undefined, { authorization: '[redacted]' })
+      t.match(other, { status: 401, problem: 'missing-token' })
+    }
+  })
+
+  t.test('is refused with one in the query', async (t) => {
+    const { call, mint } = await buildService(t)
+    const token = mint()
+    t.equal((await call('GET', '/read', token)).status, 200)
+    t.match(await call('GET', `/read?access_token=${token}`, token), { status: 400, problem: 'invalid-request' })
+  })
+
   t.test('vouches for no other token with its signature', async (t) => {
     const { call, mint } = await buildService(t)
     const token = mint({ scope: 'pay' })
@@ -240,6 +277,17 @@ t.test('single use with nothing behind the replay store', async (t) => {
     t.match(await call('POST', '/pay', token), { status: 401, problem: 'token-already-used' })
     const keyed = await call('POST', '/pay', token, { 'idempotency-key': 'a' })
     t.match(keyed, { status: 401, problem: 'token-already-used' }, 'an Idempotency-Key changes nothing')
+  })
+
+  t.test('lets nobody in when the store fails without saying why', async (t) => {
+    const lastRing: ReplayStore = {
+      retention: 'process',
+      isReachable: true,
+      consume: () => Promise.reject(),
+      release: () => Promise.resolve(),
+    }
+    const { call, mint } = await buildService(t, { lastRing })
+    t.match(await call('POST', '/pay', mint()), { status: 500, problem: 'internal-error' })
   })
 
   t.test('refuses when full of live entries, and goes on when they expire', async (t) => {
