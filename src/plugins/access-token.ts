@@ -132,7 +132,8 @@ export default fp(
       await expectProof(request, reply, verified)
       request.accessToken = verified.accessToken
       if (known !== undefined) return
-      if (access.singleUse === true && verified.accessToken.scopes.has(access.scope)) tokensToSpend.set(request, verified)
+      if (access.singleUse === true && verified.accessToken.scopes.has(access.scope))
+        tokensToSpend.set(request, verified)
       else remember(verified)
     }
 
