@@ -14,3 +14,14 @@ export const demoClient = {
   application_type: 'native',
   redirect_uris: ['http://127.0.0.1/callback'],
 } as const satisfies ClientMetadata
+
+/** The bank's front end: a page in a browser can keep no secret, so it has PKCE and a key of its own (DPoP) instead. */
+export function bankWebClient(origin: string) {
+  return {
+    client_id: 'bank-web',
+    client_name: 'Stepgate Bank',
+    redirect_uris: [`${origin}/callback`],
+    post_logout_redirect_uris: [`${origin}/`],
+    dpop_bound_access_tokens: true,
+  } as const satisfies ClientMetadata
+}

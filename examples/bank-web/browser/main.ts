@@ -1,0 +1,162 @@
+import { StepUpRequired, TokenRefused } from '../step-up-fetch.js'
+import { dropGrant, holdGrant, leave, readingGrant, signOut } from './access.js'
+import { type Account, ApiProblem, readAccounts, readTransactions, type Transaction } from './bank.js'
+import { actionButton, show, whileWaiting } from './display.js'
+import { byId, h } from './dom.js'
+import { AuthorizationRefused, completeAuthorization, UnexpectedAnswer } from './oauth.js'
+import { makePanel } from './panel.js'
+import { accountsPlaceholder, accountsScreen, transactionsScreen } from './screens/accounts.js'
+import { unfinishedNotice } from './screens/confirmation.js'
+import { signedOutScreen, troubleScreen } from './screens/signed-out.js'
+import { transferFormScreen } from './screens/transfer-form.js'
+import {
+  type AuthorizationRecord,
+  authorizationInProgress,
+  draft,
+  pendingTransfer,
+  signedInSubject,
+} from './session.js'
+import { issuer, readScope } from './settings.js'
+import { Unreachable } from './trace.js'
+import { beginTransfer, deliver, showPendingTransfer, transferHash } from './transfer-flow.js'
+
+/** The grant at hand has read something, so when the API refuses it later, a new one will do. */
+let grantHasWorked = false
+
+const panelToggle = makePanel()
+window.addEventListener('hashchange', () => void attempt(route))
+// Back from another page, the browser may show this one as it was left, in the middle of leaving.
+window.addEventListener('pageshow', ({ persisted }) => persisted && void attempt(route))
+await attempt(start)
+
+/** A page load: an answer of the authorization server, or a visit. */
+async function start(): Promise<void> {
+  const answer = new URL(location.href)
+  if (answer.pathname !== '/callback') return route()
+  const record = authorizationInProgress.take()
+  // Out of the address and the history before anything else: a code is no use to anyone, and a reload must not repeat it.
+  history.replaceState(null, '', `/${record?.returnTo ?? ''}`)
+  return finishAuthorization(answer, record)
+}
+
+async function finishAuthorization(answer: URL, record: AuthorizationRecord | undefined): Promise<void> {
+  const pending = record?.purpose === 'transfer' ? pendingTransfer.read() : undefined
+  const signedIn = await whileWaiting('Signing you in', completeAuthorization(answer, record)).catch(
+    (error: unknown) => {
+      if (!(error instanceof AuthorizationRefused)) throw error
+      if (pending !== undefined) showPendingTransfer(pending, { cancelled: true })
+      else showSignedOut(error.code === 'access_denied' ? 'You did not sign in.' : 'Your session has ended.')
+    },
+  )
+  if (signedIn === undefined) return
+  if (pending !== undefined && pending.subject !== signedIn.subject) {
+    return show(
+      troubleScreen({
+        title: 'Someone else has confirmed',
+        text: [
+          `This transfer was begun by ${pending.subject}, and ${signedIn.subject} has confirmed. Nothing was sent.`,
+          'Sign out, and begin again.',
+        ],
+        actions: [actionButton('Sign out', signOut, 'primary')],
+      }),
+    )
+  }
+  holdGrant(signedIn)
+  return pending === undefined ? route() : deliver(pending)
+}
+
+/** Shows what the address says: accounts, one account, or the transfer that is under way. */
+async function route(): Promise<void> {
+  showTopActions()
+  const hash = location.hash === '' ? '#/' : location.hash
+  const pending = pendingTransfer.read()
+  if (pending !== undefined && hash.startsWith(transferHash)) return showPendingTransfer(pending)
+  // Whoever goes elsewhere gives up what was not sent. What may have been booked is kept until its outcome is known.
+  if (pending !== undefined && pending.status !== 'sent') pendingTransfer.forget()
+
+  const grant = readingGrant()
+  const subject = signedInSubject.read()
+  if (grant === undefined || subject === undefined) {
+    if (subject === undefined) return showSignedOut()
+    return leave({ scope: readScope }, { purpose: 'read', returnTo: hash, prompt: 'none' })
+  }
+  const accounts = await whileWaiting('Your accounts', readAccounts(grant), accountsPlaceholder())
+  grantHasWorked = true
+  const [, place, id] = hash.split('/')
+  const account = accounts.find(({ resourceId }) => resourceId === id)
+  if (place === 'transfer') {
+    const { order, faults } = draft.read() ?? {}
+    const startsWith = { order, debtorId: id, ...(faults && { faults }) }
+    return show(transferFormScreen(accounts, startsWith, (order) => attempt(() => beginTransfer(order, subject))))
+  }
+  if (place === 'accounts' && account !== undefined) return showTransactions(account, [])
+  const resume = () => {
+    location.hash = transferHash
+  }
+  show(accountsScreen(accounts, pending?.status === 'sent' ? unfinishedNotice(pending, resume) : undefined))
+}
+
+async function showTransactions(account: Account, shown: readonly Transaction[], cursor?: string): Promise<void> {
+  const grant = readingGrant()
+  if (grant === undefined) return route()
+  const page = await whileWaiting(
+    account.name,
+    readTransactions(grant, account.resourceId, cursor),
+    accountsPlaceholder(),
+  )
+  const transactions = [...shown, ...page.transactions]
+  const { nextCursor } = page
+  const readMore =
+    nextCursor === undefined ? undefined : () => attempt(() => showTransactions(account, transactions, nextCursor))
+  show(transactionsScreen({ account, transactions, readMore }))
+}
+
+function showSignedOut(notice?: string): void {
+  signedInSubject.forget()
+  dropGrant()
+  showTopActions()
+  const signIn = () => attempt(() => leave({ scope: readScope }, { purpose: 'read', returnTo: location.hash }))
+  show(signedOutScreen({ signIn, ...(notice !== undefined && { notice }) }))
+}
+
+function showTopActions(): void {
+  const subject = signedInSubject.read()
+  const session =
+    subject === undefined
+      ? []
+      : [h('span', { class: 'who' }, subject), actionButton('Sign out', () => attempt(signOut))]
+  byId('top-actions').replaceChildren(panelToggle, ...session)
+}
+
+/** Runs a step, and shows what stopped it. */
+async function attempt(step: () => void | Promise<void>): Promise<void> {
+  try {
+    await step()
+  } catch (error) {
+    const again = actionButton('Try again', () => attempt(route), 'primary')
+    if (error instanceof TokenRefused || error instanceof StepUpRequired) {
+      if (!grantHasWorked) return showSignedOut('The bank does not take your sign-in.')
+      grantHasWorked = false
+      dropGrant()
+      return attempt(route)
+    }
+    if (error instanceof Unreachable) {
+      const who = error.origin === new URL(issuer).origin ? 'The sign-in page' : 'The bank'
+      const text = ['Perhaps your connection is down, or ours. Nothing is lost: try again in a moment.']
+      return show(troubleScreen({ title: `${who} cannot be reached`, text, actions: [again] }))
+    }
+    if (error instanceof ApiProblem) {
+      const text = ['It cannot answer right now. Nothing is lost: try again in a moment.']
+      return show(troubleScreen({ title: 'The bank is busy', text, actions: [again] }))
+    }
+    if (error instanceof UnexpectedAnswer) {
+      const text = [
+        'The sign-in that just came back was not begun in this tab, or was finished before. To be safe, it was not used.',
+      ]
+      return show(troubleScreen({ title: 'This sign-in does not belong here', text, actions: [again] }))
+    }
+    reportError(error)
+    const text = ['Something went wrong on the way back from the sign-in page. Nothing is lost: try again.']
+    show(troubleScreen({ title: 'The sign-in did not work', text, actions: [again] }))
+  }
+}

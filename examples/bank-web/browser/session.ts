@@ -1,0 +1,86 @@
+import type { StepUpParameters } from '../step-up-fetch.js'
+import type { Booking, TransferOrder } from './transfer.js'
+
+/**
+ * What has to survive the way to the authorization server and back, in sessionStorage, so that each tab has its own. No
+ * token is ever among it: a script that gets to read this finds nothing that opens an account.
+ */
+const names = { authorization: 'authorization', transfer: 'transfer', draft: 'draft', subject: 'subject' } as const
+
+/** An authorization request that is under way. */
+export interface AuthorizationRecord {
+  readonly state: string
+  /** RFC 7636: worthless without the code, which comes back by another way. */
+  readonly codeVerifier: string
+  readonly nonce: string
+  readonly purpose: 'read' | 'transfer'
+  /** What was asked for, as the challenge said it. */
+  readonly parameters: StepUpParameters
+  /** The part of the address after the #, to come back to. */
+  readonly returnTo: string
+}
+
+/** Why the person is asked to confirm. */
+export type ConfirmationReason = 'needed' | 'used' | 'expired' | 'find-out'
+
+/** A transfer that was begun. Its key stays the same until its outcome is known, so it can be sent any number of times. */
+export interface PendingTransfer {
+  readonly idempotencyKey: string
+  readonly order: TransferOrder
+  /** Who began it: nobody else may finish it. */
+  readonly subject: string
+  /** `sent` means that the API may have booked it. */
+  readonly status: 'not-sent' | 'sent' | 'booked'
+  /** What to ask the authorization server for, and why. */
+  readonly confirmation?: { readonly parameters: StepUpParameters; readonly reason: ConfirmationReason }
+  readonly booking?: Booking
+}
+
+export const authorizationInProgress = {
+  save: (record: AuthorizationRecord) => write(names.authorization, record),
+  /** A record serves once: a second answer to the same request finds none. */
+  take(): AuthorizationRecord | undefined {
+    const record = read<AuthorizationRecord>(names.authorization)
+    sessionStorage.removeItem(names.authorization)
+    return record
+  },
+}
+
+export const pendingTransfer = {
+  save: (transfer: PendingTransfer) => write(names.transfer, transfer),
+  read: () => read<PendingTransfer>(names.transfer),
+  forget: () => sessionStorage.removeItem(names.transfer),
+}
+
+/** A transfer that was declined, to be changed in the form. */
+export interface Draft {
+  readonly order: TransferOrder
+  readonly faults: Readonly<Record<string, string>>
+}
+
+export const draft = {
+  save: (value: Draft) => write(names.draft, value),
+  read: () => read<Draft>(names.draft),
+  forget: () => sessionStorage.removeItem(names.draft),
+}
+
+/** Who is signed in, as far as this tab knows: a reason to try without a page after a reload. */
+export const signedInSubject = {
+  save: (subject: string) => write(names.subject, subject),
+  read: () => read<string>(names.subject),
+  forget: () => sessionStorage.removeItem(names.subject),
+}
+
+function write(name: string, value: unknown): void {
+  sessionStorage.setItem(name, JSON.stringify(value))
+}
+
+function read<Value>(name: string): Value | undefined {
+  const text = sessionStorage.getItem(name)
+  return text === null ? undefined : JSON.parse(text)
+}
+
+/** At sign-out. What the panel shows stays. */
+export function forgetSession(): void {
+  for (const name of Object.values(names)) sessionStorage.removeItem(name)
+}

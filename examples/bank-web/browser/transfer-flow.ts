@@ -1,0 +1,99 @@
+import type { StepUpParameters } from '../step-up-fetch.js'
+import { currentGrant, dropTransferGrant, leave, scopesHeld } from './access.js'
+import { isProblem, type Problem, sendTransfer, transferNeeds } from './bank.js'
+import { show, whileWaiting } from './display.js'
+import { knowsScopes } from './panel.js'
+import { confirmationScreen } from './screens/confirmation.js'
+import { declinedScreen, laterScreen, receiptScreen, unknownScreen } from './screens/outcome.js'
+import { type ConfirmationReason, draft, type PendingTransfer, pendingTransfer } from './session.js'
+import { transferScope } from './settings.js'
+import type { TransferOrder } from './transfer.js'
+
+/** The address of the transfer, from the form to the receipt. */
+export const transferHash = '#/transfer'
+
+/** Begins a transfer. Its key is made here, once. */
+export async function beginTransfer(order: TransferOrder, subject: string): Promise<void> {
+  draft.forget()
+  await deliver({ idempotencyKey: crypto.randomUUID(), order, subject, status: 'not-sent' })
+}
+
+/**
+ * Sends a transfer with the token at hand, and shows what became of it. Whatever happens meanwhile (a reload, a crash, a
+ * lost answer), what is stored says that it may have been sent, and with which key.
+ */
+export async function deliver({ confirmation, ...pending }: PendingTransfer): Promise<void> {
+  const grant = currentGrant()
+  if (grant === undefined) return askToConfirm(pending, 'find-out', transferNeeds(pending.order))
+  const couldPay = scopesHeld().split(' ').includes(transferScope)
+  pendingTransfer.save({ ...pending, status: 'sent' })
+  const outcome = await whileWaiting(
+    'Sending your transfer',
+    sendTransfer(grant, pending, { knowsScopes: knowsScopes() }),
+  )
+  switch (outcome.kind) {
+    case 'booked': {
+      const booked = { ...pending, status: 'booked', booking: outcome.booking } as const
+      pendingTransfer.save(booked)
+      await dropTransferGrant()
+      return showPendingTransfer(booked)
+    }
+    case 'confirm':
+      await dropTransferGrant()
+      return askToConfirm(pending, couldPay ? outcome.reason : 'needed', outcome.parameters)
+    case 'declined':
+      pendingTransfer.forget()
+      draft.save({ order: pending.order, faults: faultsOf(outcome.problem) })
+      await dropTransferGrant()
+      return show(declinedScreen(pending, outcome.problem, { change: backToForm, discard: backToAccounts }))
+    case 'later':
+      pendingTransfer.save(pending)
+      return show(laterScreen(pending, { again: () => deliver(pending), discard: () => void backToAccounts() }))
+    case 'unknown':
+      return showPendingTransfer({ ...pending, status: 'sent' })
+  }
+}
+
+/** Shows where a transfer stands, as after a reload, the back button, or a second thought. */
+export function showPendingTransfer(pending: PendingTransfer, { cancelled = false } = {}): void {
+  const { booking, confirmation } = pending
+  if (booking !== undefined) show(receiptScreen(booking, backToAccounts))
+  else if (confirmation !== undefined) {
+    const confirm = () => leave(confirmation.parameters, { purpose: 'transfer', returnTo: transferHash })
+    show(confirmationScreen(pending, { confirm, discard: () => void backToAccounts(), cancelled }))
+  } else show(unknownScreen(pending, { findOut: () => deliver(pending), later: () => void backToAccounts() }))
+}
+
+function askToConfirm(pending: PendingTransfer, reason: ConfirmationReason, parameters: StepUpParameters): void {
+  const asked = { ...pending, confirmation: { reason, parameters } }
+  pendingTransfer.save(asked)
+  showPendingTransfer(asked)
+}
+
+/** What is not sent is dropped on the way, and what was sent stays; see the router. */
+async function backToAccounts(): Promise<void> {
+  draft.forget()
+  location.hash = '#/'
+}
+
+async function backToForm(): Promise<void> {
+  location.hash = '#/transfer/change'
+}
+
+/** What the API found wrong, by the fields of the form. */
+function faultsOf(problem: Problem): Record<string, string> {
+  if (isProblem(problem, 'insufficient-funds')) return { amount: 'The account holds less than this by now.' }
+  if (isProblem(problem, 'not-found')) return { creditor: 'Nobody at this bank has this IBAN.' }
+  const fields = [
+    ['/creditorAccount/iban', 'creditor'],
+    ['/instructedAmount/amount', 'amount'],
+    ['/creditorName', 'creditorName'],
+    ['/remittanceInformationUnstructured', 'reference'],
+  ] as const
+  return Object.fromEntries(
+    fields.flatMap(([pointer, name]) => {
+      const error = problem.errors?.find((candidate) => candidate.pointer === pointer)
+      return error === undefined ? [] : [[name, `Expected: ${error.expected}.`]]
+    }),
+  )
+}

@@ -1,0 +1,129 @@
+import {
+  type DPoPHandle,
+  type ProtectedResourceRequestOptions,
+  protectedResourceRequest,
+  WWWAuthenticateChallengeError,
+  type WWWAuthenticateChallengeParameters,
+} from 'oauth4webapi'
+
+/**
+ * `fetch` for an API that asks for step-up. Copy this file: it knows OAuth and nothing of this bank.
+ *
+ * It attaches the access token with a DPoP proof (RFC 9449), repeats a request whose proof was not taken, and turns the
+ * challenges of RFC 6750 and RFC 9470 into errors that hold exactly what to ask the authorization server for. It does not
+ * redirect, store or renew anything: when to leave the page, and what to keep until then, only the page can know.
+ */
+export async function stepUpFetch(
+  grant: Grant,
+  { url, method = 'GET', headers, body = null, needs }: ApiRequest,
+  options: ProtectedResourceRequestOptions = {},
+): Promise<Response> {
+  // The app knows which scopes it holds, so it need not ask the API what the API would say.
+  if (needs !== undefined && !holdsScope(grant, needs.scope)) throw new StepUpRequired(needs)
+  const send = () =>
+    protectedResourceRequest(grant.accessToken, method, url, headers, body, { ...options, DPoP: grant.dpop })
+  try {
+    return await send().catch((error: unknown) => {
+      if (!wantsAnotherProof(error)) throw error
+      return send()
+    })
+  } catch (error) {
+    throw error instanceof WWWAuthenticateChallengeError ? await readChallenge(error, grant) : error
+  }
+}
+
+/** An access token, with what its response said and the key that it is bound to. Keep it in memory and nowhere else. */
+export interface Grant {
+  readonly accessToken: string
+  /** The scopes that were granted, separated by spaces: those of the token response, else those that were asked for. */
+  readonly scope: string
+  readonly dpop: DPoPHandle
+}
+
+/** A request. `needs` is what it is known to need: without that scope it is not sent, and StepUpRequired is thrown at once. */
+export interface ApiRequest {
+  readonly url: URL
+  readonly method?: string
+  readonly headers?: Headers
+  readonly body?: string | null
+  readonly needs?: StepUpParameters & { readonly scope: string }
+}
+
+/** Parameters of an authorization request, by their names: pass them on unchanged. */
+export interface StepUpParameters {
+  readonly scope?: string
+  /** RFC 9470 §4 */
+  readonly acr_values?: string
+  readonly max_age?: string
+  /** JSON (RFC 9396): the one transaction that the API would accept a token for. */
+  readonly authorization_details?: string
+}
+
+/** More is needed than this token stands for: send the user to the authorization server with `parameters`, then repeat. */
+export class StepUpRequired extends Error {
+  override readonly name = 'StepUpRequired'
+  readonly parameters: StepUpParameters
+
+  constructor(parameters: StepUpParameters) {
+    super('the user has to authenticate again')
+    this.parameters = parameters
+  }
+}
+
+/** The token is not taken, or no longer: expired, used before, unknown. A new one has to be asked for with `parameters`. */
+export class TokenRefused extends Error {
+  override readonly name = 'TokenRefused'
+  readonly parameters: StepUpParameters
+  /** The `type` of the problem document (RFC 9457), which says why; undefined when there is none. */
+  readonly problemType: string | undefined
+
+  constructor(parameters: StepUpParameters, problemType: string | undefined) {
+    super('the access token was refused')
+    this.parameters = parameters
+    this.problemType = problemType
+  }
+}
+
+/** Whether a grant has all of these scopes, by what the token response said. */
+function holdsScope({ scope }: Grant, needed: string): boolean {
+  const held = scope.split(' ')
+  return needed.split(' ').every((name) => held.includes(name))
+}
+
+/**
+ * Whether the same request may succeed with a fresh proof: the API wants its nonce in it (RFC 9449 §9), or has seen the
+ * proof, as when the browser itself repeats a request whose connection broke. Either way the request was not acted on.
+ */
+function wantsAnotherProof(error: unknown): boolean {
+  return (
+    error instanceof WWWAuthenticateChallengeError &&
+    ['use_dpop_nonce', 'invalid_dpop_proof'].includes(parametersOf(error).error ?? '')
+  )
+}
+
+async function readChallenge(
+  error: WWWAuthenticateChallengeError,
+  grant: Grant,
+): Promise<StepUpRequired | TokenRefused> {
+  // A challenge that names no scope wants another authentication for the scopes at hand (RFC 9470 §3).
+  const { error: code, scope = grant.scope, acr_values, max_age } = parametersOf(error)
+  const problem = await readProblem(error.response)
+  const parameters = {
+    scope,
+    ...(acr_values !== undefined && { acr_values }),
+    ...(max_age !== undefined && { max_age }),
+    ...(problem.authorization_details && { authorization_details: JSON.stringify(problem.authorization_details) }),
+  }
+  const asksForStepUp = code === 'insufficient_scope' || code === 'insufficient_user_authentication'
+  return asksForStepUp ? new StepUpRequired(parameters) : new TokenRefused(parameters, problem.type)
+}
+
+/** The parameters of the challenge that says what is wrong; others only offer their scheme. */
+function parametersOf({ cause }: WWWAuthenticateChallengeError): WWWAuthenticateChallengeParameters {
+  return (cause.find(({ parameters }) => parameters.error !== undefined) ?? cause[0])?.parameters ?? {}
+}
+
+async function readProblem(response: Response): Promise<{ type?: string; authorization_details?: unknown[] }> {
+  const isProblem = response.headers.get('content-type')?.startsWith('application/problem+json') ?? false
+  return isProblem ? ((await response.json()) as Awaited<ReturnType<typeof readProblem>>) : {}
+}

@@ -1,0 +1,175 @@
+import { randomBytes } from 'node:crypto'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { Secret, TOTP } from 'otpauth'
+import type { Page } from 'playwright-core'
+import { buildApp, JwksKeySource, LruReplayStore, readConfig, SqliteLedger } from 'stepgate'
+import type { Test } from 'tap'
+import { bankWebClient } from '../../examples/authorization-server/demo-users.js'
+import { startAuthorizationServer } from '../../examples/authorization-server/server.js'
+import { buildBankWeb } from '../../examples/bank-web/server.js'
+import { demoStepUp } from '../../examples/demo/settings.js'
+import { ManualClock } from './manual-clock.js'
+import { findLastingPort } from './ports.js'
+import { startTcpProxy } from './tcp-proxy.js'
+
+const host = '127.0.0.1'
+const names = [
+  'alice',
+  'bea',
+  'carol',
+  'dora',
+  'emil',
+  'fred',
+  'gina',
+  'hugo',
+  'ines',
+  'jack',
+  'kim',
+  'lena',
+  'max',
+  'nora',
+]
+const codeSteps = 4
+const codeSeconds = 30
+
+/** Someone with two accounts in EUR and one in JPY, whom no other case knows. */
+export interface Customer {
+  readonly username: string
+  readonly password: string
+  readonly current: string
+  readonly savings: string
+  /** What the authenticator app shows next. Each code is a new one: the clock of the authorization server is stepped. */
+  nextCode(): string
+}
+
+/**
+ * The front end, the API on SQLite and the authorization server with one-time passwords, each on its own port, as they are
+ * shipped. The API and the authorization server are reached through proxies that can break.
+ */
+export async function startBankWebsite(t: Test, environment: Record<string, string> = {}) {
+  const [webPort, apiPort, issuerPort] = [await findLastingPort(), await findLastingPort(), await findLastingPort()]
+  const toApi = await startTcpProxy(t, { port: apiPort })
+  const toIssuer = await startTcpProxy(t, { port: issuerPort })
+  const webUrl = `http://${host}:${webPort}`
+  const apiUrl = `http://${host}:${toApi.port}`
+  const issuer = `http://${host}:${toIssuer.port}`
+
+  // Behind the machine's clock, so that stepping it for the next code does not lead into the future.
+  const codeClock = new ManualClock(Date.now() - codeSteps * codeSeconds * 1000)
+  const people = names.map((username) => {
+    const password = `the password of ${username}`
+    return { username, password, totpSecret: new Secret({ buffer: Uint8Array.from(randomBytes(20)).buffer }).base32 }
+  })
+  const authorizationServer = await startAuthorizationServer({
+    port: issuerPort,
+    issuer,
+    resource: apiUrl,
+    users: people,
+    clients: [bankWebClient(webUrl)],
+    clock: codeClock,
+    passwordCost: { N: 2 },
+  })
+  t.teardown(() => authorizationServer.close())
+
+  const clock = new OffsetClock()
+  const folder = mkdtempSync(join(tmpdir(), 'stepgate-website-'))
+  const read = readConfig({
+    ISSUER: issuer,
+    AUDIENCE: apiUrl,
+    PUBLIC_URL: apiUrl,
+    DATA_DIR: folder,
+    LOG_LEVEL: 'silent',
+    STEP_UP_ACR_VALUES: demoStepUp.acrValues,
+    STEP_UP_MAX_AGE: String(demoStepUp.maxAgeSeconds),
+    CORS_ORIGINS: webUrl,
+    ...environment,
+  })
+  if ('faults' in read) throw new Error(read.faults.join('; '))
+  const { config } = read
+  const ledger = await SqliteLedger.open(folder)
+  const customers = people.map(({ username }, index) => ({
+    username,
+    current: germanIban(2 * index),
+    savings: germanIban(2 * index + 1),
+  }))
+  await ledger.openAccounts(
+    issuer,
+    customers.flatMap(({ username: subject, current, savings }) => [
+      { subject, iban: current, name: 'Current account', currency: 'EUR', balanceMinorUnits: 250_000n },
+      { subject, iban: savings, name: 'Savings', currency: 'EUR', balanceMinorUnits: 1_000_000n },
+    ]),
+  )
+  const keySource = new JwksKeySource({ issuer, jwksUri: undefined, algorithms: config.ALGORITHMS, clock })
+  const replayStore = new LruReplayStore({ maxEntries: 1000, clock, whenFull: 'forget' })
+  const api = await buildApp(config, { clock, keySource, ledger, replayStore })
+  await api.listen({ host, port: apiPort })
+  t.teardown(async () => {
+    api.server.closeAllConnections()
+    await api.close()
+    keySource.close()
+    await ledger.close()
+    rmSync(folder, { recursive: true, force: true })
+  })
+
+  const web = buildBankWeb({ apiUrl, issuer, clientId: bankWebClient(webUrl).client_id })
+  await web.listen({ host, port: webPort })
+  t.teardown(async () => {
+    web.server.closeAllConnections()
+    await web.close()
+  })
+
+  let nextCustomer = 0
+  /** The next customer, whom no other case has used. */
+  function customer(): Customer {
+    const [person, accounts] = [people[nextCustomer], customers[nextCustomer]]
+    nextCustomer += 1
+    if (person === undefined || accounts === undefined) throw new Error('there are no more customers: add a name')
+    const totp = new TOTP({ secret: person.totpSecret })
+    const nextCode = () => {
+      codeClock.advance(codeSeconds * 1000)
+      return totp.generate({ timestamp: codeClock.nowMs() })
+    }
+    return { ...person, ...accounts, nextCode }
+  }
+
+  /** Balances in minor units, from the ledger. */
+  async function balances({ username: subject }: Customer): Promise<Record<string, bigint>> {
+    const accounts = await ledger.accountsOf({ issuer, subject })
+    return Object.fromEntries(accounts.map(({ iban, balanceMinorUnits }) => [iban, balanceMinorUnits]))
+  }
+
+  return { webUrl, apiUrl, issuer, toApi, toIssuer, clock, customer, balances }
+}
+
+export type BankWebsite = Awaited<ReturnType<typeof startBankWebsite>>
+
+/** Fills in the password's page. */
+export async function givePassword(page: Page, { username, password }: Customer): Promise<void> {
+  await page.getByLabel('User name').fill(username)
+  await page.getByLabel('Password').fill(password)
+  await page.getByRole('button', { name: 'Sign in' }).click()
+}
+
+/** Fills in the second factor's page. */
+export async function giveCode(page: Page, customer: Customer): Promise<void> {
+  await page.getByLabel('Six-digit code').fill(customer.nextCode())
+  await page.getByRole('button', { name: 'Confirm' }).click()
+}
+
+/** The machine's clock, moved. */
+class OffsetClock {
+  offsetMs = 0
+
+  nowMs(): number {
+    return Date.now() + this.offsetMs
+  }
+}
+
+/** A German IBAN with right check digits (ISO 7064, MOD 97-10) for an account number. */
+function germanIban(account: number): string {
+  const basic = `37040044${String(532_013_000 + account).padStart(10, '0')}`
+  const checkDigits = 98n - (BigInt(`${basic}131400`) % 97n)
+  return `DE${String(checkDigits).padStart(2, '0')}${basic}`
+}
