@@ -1,21 +1,39 @@
 import { createHash } from 'node:crypto'
 
-/** The stylesheet of every page. System fonts and system colours, so light and dark come from the reader's settings. */
+/** The stylesheet of every page. System fonts; light or dark, as the reader's settings say. */
 export const style = `
-:root { color-scheme: light dark; font: 1rem/1.5 system-ui, sans-serif; }
-body { margin: 0; }
-main { max-width: 26rem; margin: 0 auto; padding: 2rem 1rem; }
-h1 { font-size: 1.5rem; line-height: 1.2; }
-label { display: block; margin-top: 1rem; font-weight: 600; }
-input { box-sizing: border-box; width: 100%; padding: .5rem; font: inherit; border: 1px solid; border-radius: .25rem; }
-button { margin: 1.5rem .5rem 0 0; padding: .5rem 1.25rem; font: inherit; border: 1px solid; border-radius: .25rem; }
-button.primary { background: CanvasText; color: Canvas; font-weight: 600; }
-:focus-visible { outline: 3px solid Highlight; outline-offset: 2px; }
-.error { padding: .75rem 1rem; border: 2px solid; border-left-width: .75rem; font-weight: 600; }
-.hint { margin: .25rem 0; }
-dl { padding: .75rem 1rem; border: 1px solid; }
-dt { font-weight: 600; }
-dd { margin: 0 0 .5rem; overflow-wrap: anywhere; }
+:root {
+  color-scheme: light dark;
+  --page: #f5f4ef; --surface: #fff; --ink: #1b2430; --quiet: #596473; --line: #dcdad1; --accent: #1d5c57; --accent-ink: #fff;
+  --fault: #a3271c; --field-line: #8b8f8c;
+  font: 1.0625rem/1.55 -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif;
+}
+@media (prefers-color-scheme: dark) {
+  :root {
+    --page: #11171b; --surface: #1a2228; --ink: #e9edef; --quiet: #a3afb8; --line: #2f3a42; --accent: #7fcabf;
+    --accent-ink: #0c1f1d; --fault: #ff9d91; --field-line: #74808a;
+  }
+}
+* { box-sizing: border-box; }
+body { margin: 0; background: var(--page); color: var(--ink); }
+main { max-width: 30rem; margin: 0 auto; padding: 3rem 1rem; }
+h1 { margin: 0 0 1rem; font-size: 1.75rem; line-height: 1.2; letter-spacing: -.02em; }
+p { margin: 0 0 1rem; text-wrap: pretty; }
+label { display: block; margin-top: 1.25rem; font-weight: 600; }
+input { width: 100%; min-height: 2.875rem; padding: .5rem .75rem; border: 1px solid var(--field-line); border-radius: .5rem;
+  background: var(--surface); color: inherit; font: inherit; }
+#answer { font-size: 1.25rem; letter-spacing: .125em; font-variant-numeric: tabular-nums; }
+button { margin: 1.5rem .5rem 0 0; padding: .625rem 1.25rem; border: 1px solid var(--field-line); border-radius: .5rem;
+  background: var(--surface); color: inherit; font: inherit; font-weight: 600; line-height: 1.4; cursor: pointer; }
+button.primary { border-color: var(--accent); background: var(--accent); color: var(--accent-ink); }
+:focus-visible { outline: 3px solid var(--accent); outline-offset: 3px; }
+.error { padding: .75rem 1rem; border: 2px solid var(--fault); border-left-width: .75rem; border-radius: .5rem; font-weight: 600; }
+.hint { margin: 0 0 .375rem; color: var(--quiet); font-size: .9375rem; }
+dl { margin: 1.25rem 0; padding: .625rem 1.25rem; border: 1px solid var(--line); border-radius: .75rem; background: var(--surface); }
+dt { padding-top: .5rem; color: var(--quiet); font-size: .9375rem; }
+dd { margin: 0; padding-bottom: .5rem; overflow-wrap: anywhere; }
+dd + dt { border-top: 1px solid var(--line); }
+dd:first-of-type { font-size: 1.5rem; font-weight: 650; }
 .qr svg { display: block; width: 14rem; height: 14rem; }
 code { overflow-wrap: anywhere; }
 `

@@ -16,31 +16,35 @@ import { startTcpProxy } from './tcp-proxy.js'
 
 const host = '127.0.0.1'
 const names = [
-  'alice',
-  'bea',
-  'carol',
-  'dora',
-  'emil',
-  'fred',
-  'gina',
-  'hugo',
-  'ines',
-  'jack',
-  'kim',
-  'lena',
-  'max',
-  'nora',
+  ...[
+    'alice',
+    'bea',
+    'carol',
+    'dora',
+    'emil',
+    'fred',
+    'gina',
+    'hugo',
+    'ines',
+    'jack',
+    'kim',
+    'lena',
+    'max',
+    'nora',
+    'otto',
+  ],
+  ...['pia', 'quin', 'rosa', 'sam', 'tina'],
 ]
-const codeSteps = 4
+const codeSteps = 8
 const codeSeconds = 30
 
-/** Someone with two accounts in EUR and one in JPY, whom no other case knows. */
+/** Someone with two accounts in EUR, whom no other case knows. */
 export interface Customer {
   readonly username: string
   readonly password: string
   readonly current: string
   readonly savings: string
-  /** What the authenticator app shows next. Each code is a new one: the clock of the authorization server is stepped. */
+  /** What the authenticator app shows. A code works once, so for another one the authorization server's clock is stepped. */
   nextCode(): string
 }
 
@@ -127,9 +131,11 @@ export async function startBankWebsite(t: Test, environment: Record<string, stri
     nextCustomer += 1
     if (person === undefined || accounts === undefined) throw new Error('there are no more customers: add a name')
     const totp = new TOTP({ secret: person.totpSecret })
+    let lastCode = ''
     const nextCode = () => {
-      codeClock.advance(codeSeconds * 1000)
-      return totp.generate({ timestamp: codeClock.nowMs() })
+      if (totp.generate({ timestamp: codeClock.nowMs() }) === lastCode) codeClock.advance(codeSeconds * 1000)
+      lastCode = totp.generate({ timestamp: codeClock.nowMs() })
+      return lastCode
     }
     return { ...person, ...accounts, nextCode }
   }
@@ -140,7 +146,7 @@ export async function startBankWebsite(t: Test, environment: Record<string, stri
     return Object.fromEntries(accounts.map(({ iban, balanceMinorUnits }) => [iban, balanceMinorUnits]))
   }
 
-  return { webUrl, apiUrl, issuer, toApi, toIssuer, clock, customer, balances }
+  return { webUrl, apiUrl, issuer, folder, toApi, toIssuer, clock, customer, balances }
 }
 
 export type BankWebsite = Awaited<ReturnType<typeof startBankWebsite>>
@@ -156,6 +162,34 @@ export async function givePassword(page: Page, { username, password }: Customer)
 export async function giveCode(page: Page, customer: Customer): Promise<void> {
   await page.getByLabel('Six-digit code').fill(customer.nextCode())
   await page.getByRole('button', { name: 'Confirm' }).click()
+}
+
+/** Signs in at the front end, from its first page to the accounts. */
+export async function signIn(page: Page, { webUrl }: BankWebsite, customer: Customer): Promise<void> {
+  await page.goto(webUrl)
+  await page.getByRole('button', { name: 'Sign in' }).click()
+  await givePassword(page, customer)
+  await untilScreen(page, 'Your accounts')
+}
+
+/** Fills in the form for 25.00 EUR from the current account to the savings, and goes on. */
+export async function orderTransfer(page: Page, { current, savings }: Customer, amount = '25'): Promise<void> {
+  await page.getByRole('link', { name: 'Make a transfer' }).click()
+  await page.getByLabel('From').selectOption(current)
+  await page.getByLabel('To (IBAN)').fill(savings)
+  await page.getByLabel('Amount').fill(amount)
+  await page.getByRole('button', { name: 'Continue' }).click()
+}
+
+/** Goes to the second factor's page and comes back. */
+export async function confirmTransfer(page: Page, customer: Customer): Promise<void> {
+  await page.getByRole('button', { name: 'Confirm with a code' }).click()
+  await giveCode(page, customer)
+}
+
+/** Waits for the screen with this heading. */
+export async function untilScreen(page: Page, title: string): Promise<void> {
+  await page.getByRole('heading', { name: title, level: 1 }).waitFor()
 }
 
 /** The machine's clock, moved. */

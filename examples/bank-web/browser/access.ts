@@ -57,6 +57,11 @@ export function leave(
   options: Pick<AuthorizationRecord, 'purpose' | 'returnTo'> & { prompt?: 'none' },
 ): Promise<never> {
   const title = options.prompt === 'none' ? 'Opening your accounts' : 'Opening the sign-in page'
+  trace('leave', 'To the authorization server', [
+    ['Scopes held', scopesHeld() || 'none'],
+    ...Object.entries(parameters).map(([name, value]): [string, string] => [`asks for ${name}`, value]),
+    ...(options.prompt === 'none' ? ([['prompt', 'none, so without a page']] as const) : []),
+  ])
   return whileWaiting(title, leaveForAuthorization(parameters, options))
 }
 

@@ -31,6 +31,7 @@ await attempt(start)
 
 /** A page load: an answer of the authorization server, or a visit. */
 async function start(): Promise<void> {
+  showTopActions()
   const answer = new URL(location.href)
   if (answer.pathname !== '/callback') return route()
   const record = authorizationInProgress.take()
@@ -62,6 +63,7 @@ async function finishAuthorization(answer: URL, record: AuthorizationRecord | un
     )
   }
   holdGrant(signedIn)
+  showTopActions()
   return pending === undefined ? route() : deliver(pending)
 }
 
@@ -125,7 +127,7 @@ function showTopActions(): void {
     subject === undefined
       ? []
       : [h('span', { class: 'who' }, subject), actionButton('Sign out', () => attempt(signOut))]
-  byId('top-actions').replaceChildren(panelToggle, ...session)
+  byId('top-actions').replaceChildren(...session, panelToggle)
 }
 
 /** Runs a step, and shows what stopped it. */

@@ -50,7 +50,7 @@ export function readAmount(typed: string, digits: number): TypedAmount {
   }
   const plainWhole = whole.replace(/^0+(?=\d)/, '')
   if (plainWhole.length > 15) return { fault: 'This amount is too large.' }
-  const amount = fraction === undefined ? plainWhole : `${plainWhole}.${fraction}`
+  const amount = digits === 0 ? plainWhole : `${plainWhole}.${(fraction ?? '').padEnd(digits, '0')}`
   return /[1-9]/.test(amount) ? { amount } : { fault: 'Enter an amount above zero.' }
 }
 

@@ -50,7 +50,6 @@ export async function leaveForAuthorization(
   const codeVerifier = oauth.generateRandomCodeVerifier()
   authorizationInProgress.save({ state, nonce, codeVerifier, purpose, parameters, returnTo })
   const asked = { ...parameters, ...(prompt && { prompt }) }
-  trace('leave', 'To the authorization server', Object.entries(asked))
   const address = new URL(server.authorization_endpoint ?? issuer)
   address.search = new URLSearchParams({
     client_id: clientId,
@@ -103,7 +102,7 @@ export async function completeAuthorization(answer: URL, record: AuthorizationRe
   // RFC 6749 §5.1: no scope in the answer means that it is the one that was asked for.
   const { access_token: accessToken, scope = record.parameters.scope ?? '', expires_in: seconds } = tokens
   trace('token', `Token ${await digestOf(accessToken)}`, [
-    ['Scope', scope],
+    ['Scopes granted', scope],
     ['Lifetime', `${seconds} s`],
     ['Bound to', 'the key of this browser (DPoP)'],
   ])

@@ -16,7 +16,7 @@ export function makePanel(): HTMLElement {
   const isOpen = () => sessionStorage.getItem(openName) !== null
   const toggle = h('button', { type: 'button', class: 'plain', 'aria-controls': 'panel', click: flip }, 'What happens')
   const scopes = h('p', { class: 'scopes' })
-  const entries = h('ol', { class: 'trace' })
+  const entries = h('ol', { class: 'trace', tabindex: '0', 'aria-label': 'Requests, newest last' })
   const unknowing = h('input', { type: 'checkbox', id: 'unknowing', change: remember, checked: !knowsScopes() })
   panel.append(
     h('h2', {}, 'What happens'),
@@ -46,7 +46,8 @@ export function makePanel(): HTMLElement {
     toggle.setAttribute('aria-expanded', String(isOpen()))
     if (!isOpen()) return
     scopes.replaceChildren('Scopes held now: ', h('strong', {}, scopesHeld() || 'none, there is no token'))
-    entries.replaceChildren(...readTrace().toReversed().map(entryItem))
+    entries.replaceChildren(...readTrace().map(entryItem))
+    entries.scrollTop = entries.scrollHeight
   }
 
   onTrace(showPanel)

@@ -2,7 +2,7 @@ import type { CustomFetchOptions, ProtectedResourceRequestBody } from 'oauth4web
 
 /** One thing that happened, for the panel. Holds no token, no proof, no code and no verifier: digests at most. */
 export interface TraceEntry {
-  readonly kind: 'request' | 'answer' | 'refusal' | 'leave' | 'token' | 'note'
+  readonly kind: 'answer' | 'refusal' | 'leave' | 'token' | 'note'
   readonly title: string
   /** Terms and what they are. */
   readonly details: readonly (readonly [term: string, text: string])[]
@@ -46,7 +46,7 @@ export class Unreachable extends Error {
   }
 }
 
-const shownFields = ['www-authenticate', 'location', 'idempotency-replayed', 'retry-after']
+const shownFields = ['WWW-Authenticate', 'Location', 'Idempotency-Replayed', 'Retry-After']
 
 /** `fetch`, with a note of what was sent and what came back. Throws Unreachable. */
 export async function tracedFetch(
@@ -61,11 +61,11 @@ export async function tracedFetch(
     const [scheme, token = ''] = authorization.split(' ')
     details.push(['Authorization', `${scheme} ${await digestOf(token)}`])
   }
-  if (sent.has('dpop')) details.push(['DPoP', 'a proof made for this request'])
+  if (sent.has('dpop')) details.push(['DPoP', 'a proof for this request'])
   const key = sent.get('idempotency-key')
   if (key !== null) details.push(['Idempotency-Key', key])
-  const title = `${method} ${new URL(address).pathname}`
-  trace('request', title, details)
+  const { origin, pathname } = new URL(address)
+  const title = `${method} ${pathname}`
   let response: Response
   try {
     response = await fetch(address, {
@@ -74,13 +74,16 @@ export async function tracedFetch(
       signal: signal ?? null,
     })
   } catch (error) {
-    trace('refusal', 'No answer', [['Means', 'nobody knows whether the request arrived']])
-    throw new Unreachable(new URL(address).origin, { cause: error })
+    trace('refusal', `${title} → no answer`, details)
+    throw new Unreachable(origin, { cause: error })
   }
-  const fields = shownFields.flatMap((name): [string, string][] => {
+  for (const name of shownFields) {
     const value = response.headers.get(name)
-    return value === null ? [] : [[name, value]]
-  })
-  trace(response.ok ? 'answer' : 'refusal', `${response.status} ${response.statusText}`, fields)
+    if (value !== null) details.push([name, value])
+  }
+  // Where the servers have their endpoints is nothing that happens.
+  if (!pathname.startsWith('/.well-known/')) {
+    trace(response.ok ? 'answer' : 'refusal', `${title} → ${response.status}`, details)
+  }
   return response
 }

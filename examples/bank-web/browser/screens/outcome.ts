@@ -15,7 +15,7 @@ export function receiptScreen(booking: Booking, showAccounts: () => Promise<void
         { class: 'lead good' },
         booking.replayed
           ? 'It had been made the first time. Nothing was sent twice.'
-          : 'The money is on its way out of your account.',
+          : 'It is booked, and the money has left your account.',
       ),
       orderSummary(booking, booking),
       h(
