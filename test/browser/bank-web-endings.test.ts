@@ -80,21 +80,20 @@ t.test('however it ends, there is a sensible screen', { skip: missingBrowser() }
     })
   })
 
-  await t.test(
-    'the connection breaks under the request: the browser may repeat it, and money moves once',
-    async (t) => {
-      const person = bank.customer()
-      await visit(t, {}, async ({ page }) => {
-        await untilProof(page, person)
-        await page.getByRole('button', { name: 'Confirm with a code' }).click()
-        const cut = bank.toApi.cutBeforeResponse('POST /transfers')
-        await giveCode(page, person)
-        await cut
-        await untilScreen(page, 'We do not know yet')
-        t.strictSame(await bank.balances(person), balances(person, 2500n))
-      })
-    },
-  )
+  await t.test('a connection that breaks: Chromium repeats the request, and money moves once', async (t) => {
+    const person = bank.customer()
+    await visit(t, { failedRequests: ['401 /transfers'] }, async ({ page }) => {
+      await untilProof(page, person)
+      await page.getByRole('button', { name: 'Confirm with a code' }).click()
+      const cut = bank.toApi.cutBeforeResponse('POST /transfers')
+      await giveCode(page, person)
+      await cut
+      // It repeats the proof as well, which is refused; with another one, the same key finds the transfer.
+      await untilScreen(page, 'Transfer made')
+      await page.getByText('It had been made the first time.').waitFor()
+      t.strictSame(await bank.balances(person), balances(person, 2500n))
+    })
+  })
 
   await t.test('a token that was used before: the person confirms again, and the transfer is made', async (t) => {
     const person = bank.customer()
@@ -172,6 +171,7 @@ t.test('however it ends, there is a sensible screen', { skip: missingBrowser() }
       await orderTransfer(other, person, '2450')
       await confirmTransfer(other, person)
       await untilScreen(other, 'Transfer made')
+      await page.bringToFront()
 
       await page.getByLabel('From').selectOption(person.current)
       await page.getByLabel('To (IBAN)').fill(person.savings)
@@ -210,7 +210,7 @@ t.test('however it ends, there is a sensible screen', { skip: missingBrowser() }
     const person = bank.customer()
     await visit(t, { failedRequests: ['503 /transfers'] }, async ({ page, look }) => {
       await untilProof(page, person)
-      const database = new Database(join(bank.folder, 'stepgate.db'))
+      const database = new Database(join(bank.folder, 'ledger.sqlite'))
       t.teardown(() => database.close())
       database.exec('BEGIN IMMEDIATE')
       await confirmTransfer(page, person)

@@ -60,6 +60,13 @@ export async function whileWaiting<Result>(title: string, work: Promise<Result>,
   }
 }
 
+let attempt = async (step: () => void | Promise<void>): Promise<void> => step()
+
+/** Says who shows what stopped a button's work. */
+export function guardActions(guard: typeof attempt): void {
+  attempt = guard
+}
+
 /** A button that does something once at a time: it does not answer while its work lasts. */
 export function actionButton(label: string, act: () => void | Promise<void>, style: 'primary' | 'plain' = 'plain') {
   const button = h('button', { type: 'button', class: style, click: () => void run() }, label)
@@ -67,7 +74,7 @@ export function actionButton(label: string, act: () => void | Promise<void>, sty
     if (button.getAttribute('aria-disabled') === 'true') return
     button.setAttribute('aria-disabled', 'true')
     try {
-      await act()
+      await attempt(act)
     } finally {
       button.removeAttribute('aria-disabled')
     }

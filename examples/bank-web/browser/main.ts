@@ -1,7 +1,7 @@
 import { StepUpRequired, TokenRefused } from '../step-up-fetch.js'
 import { dropGrant, holdGrant, leave, readingGrant, signOut } from './access.js'
 import { type Account, ApiProblem, readAccounts, readTransactions, type Transaction } from './bank.js'
-import { actionButton, show, whileWaiting } from './display.js'
+import { actionButton, guardActions, show, whileWaiting } from './display.js'
 import { byId, h } from './dom.js'
 import { AuthorizationRefused, completeAuthorization, UnexpectedAnswer } from './oauth.js'
 import { makePanel } from './panel.js'
@@ -24,6 +24,7 @@ import { beginTransfer, deliver, showPendingTransfer, transferHash } from './tra
 let grantHasWorked = false
 
 const panelToggle = makePanel()
+guardActions(attempt)
 window.addEventListener('hashchange', () => void attempt(route))
 // Back from another page, the browser may show this one as it was left, in the middle of leaving.
 window.addEventListener('pageshow', ({ persisted }) => persisted && void attempt(route))
@@ -89,7 +90,7 @@ async function route(): Promise<void> {
   if (place === 'transfer') {
     const { order, faults } = draft.read() ?? {}
     const startsWith = { order, debtorId: id, ...(faults && { faults }) }
-    return show(transferFormScreen(accounts, startsWith, (order) => attempt(() => beginTransfer(order, subject))))
+    return show(transferFormScreen(accounts, startsWith, (order) => beginTransfer(order, subject)))
   }
   if (place === 'accounts' && account !== undefined) return showTransactions(account, [])
   const resume = () => {
@@ -108,8 +109,7 @@ async function showTransactions(account: Account, shown: readonly Transaction[],
   )
   const transactions = [...shown, ...page.transactions]
   const { nextCursor } = page
-  const readMore =
-    nextCursor === undefined ? undefined : () => attempt(() => showTransactions(account, transactions, nextCursor))
+  const readMore = nextCursor === undefined ? undefined : () => showTransactions(account, transactions, nextCursor)
   show(transactionsScreen({ account, transactions, readMore }))
 }
 
@@ -117,16 +117,13 @@ function showSignedOut(notice?: string): void {
   signedInSubject.forget()
   dropGrant()
   showTopActions()
-  const signIn = () => attempt(() => leave({ scope: readScope }, { purpose: 'read', returnTo: location.hash }))
+  const signIn = () => leave({ scope: readScope }, { purpose: 'read', returnTo: location.hash })
   show(signedOutScreen({ signIn, ...(notice !== undefined && { notice }) }))
 }
 
 function showTopActions(): void {
   const subject = signedInSubject.read()
-  const session =
-    subject === undefined
-      ? []
-      : [h('span', { class: 'who' }, subject), actionButton('Sign out', () => attempt(signOut))]
+  const session = subject === undefined ? [] : [h('span', { class: 'who' }, subject), actionButton('Sign out', signOut)]
   byId('top-actions').replaceChildren(...session, panelToggle)
 }
 
@@ -135,7 +132,7 @@ async function attempt(step: () => void | Promise<void>): Promise<void> {
   try {
     await step()
   } catch (error) {
-    const again = actionButton('Try again', () => attempt(route), 'primary')
+    const again = actionButton('Try again', route, 'primary')
     if (error instanceof TokenRefused || error instanceof StepUpRequired) {
       if (!grantHasWorked) return showSignedOut('The bank does not take your sign-in.')
       grantHasWorked = false

@@ -24,7 +24,7 @@ export async function beginTransfer(order: TransferOrder, subject: string): Prom
  */
 export async function deliver({ confirmation, ...pending }: PendingTransfer): Promise<void> {
   const grant = currentGrant()
-  if (grant === undefined) return askToConfirm(pending, 'find-out', transferNeeds(pending.order))
+  if (grant === undefined) return askToConfirm(pending, reasonWithout(pending), transferNeeds(pending.order))
   const couldPay = scopesHeld().split(' ').includes(transferScope)
   pendingTransfer.save({ ...pending, status: 'sent' })
   const outcome = await whileWaiting(
@@ -40,7 +40,7 @@ export async function deliver({ confirmation, ...pending }: PendingTransfer): Pr
     }
     case 'confirm':
       await dropTransferGrant()
-      return askToConfirm(pending, couldPay ? outcome.reason : 'needed', outcome.parameters)
+      return askToConfirm(pending, couldPay ? outcome.reason : reasonWithout(pending), outcome.parameters)
     case 'declined':
       pendingTransfer.forget()
       draft.save({ order: pending.order, faults: faultsOf(outcome.problem) })
@@ -68,6 +68,11 @@ function askToConfirm(pending: PendingTransfer, reason: ConfirmationReason, para
   const asked = { ...pending, confirmation: { reason, parameters } }
   pendingTransfer.save(asked)
   showPendingTransfer(asked)
+}
+
+/** Why the person is asked when there was no token for it yet. */
+function reasonWithout({ status }: PendingTransfer): ConfirmationReason {
+  return status === 'sent' ? 'find-out' : 'needed'
 }
 
 /** What is not sent is dropped on the way, and what was sent stays; see the router. */
