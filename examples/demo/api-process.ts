@@ -26,8 +26,14 @@ const stopTimeoutMs = 12_000
  * Starts the API as `npm start` does, with the same V8 flags, on loopback. It gets the environment that is named here and
  * PATH, so a DATABASE_URL that happens to be set does not leak in. Its lines go where ours go.
  */
-export function startApi(options: { port: number; issuer: string; dataFolder: string }): ApiProcess {
-  const { port, issuer, dataFolder } = options
+export function startApi(options: {
+  port: number
+  issuer: string
+  dataFolder: string
+  /** Origins of pages that may call it, separated by spaces. */
+  corsOrigins?: string
+}): ApiProcess {
+  const { port, issuer, dataFolder, corsOrigins = '' } = options
   const publicUrl = `http://${demoHost}:${port}`
   const child = spawn(process.execPath, readStartArguments(), {
     cwd: packageFolder,
@@ -40,6 +46,7 @@ export function startApi(options: { port: number; issuer: string; dataFolder: st
       AUDIENCE: publicUrl,
       STEP_UP_ACR_VALUES: demoStepUp.acrValues,
       STEP_UP_MAX_AGE: String(demoStepUp.maxAgeSeconds),
+      CORS_ORIGINS: corsOrigins,
       DATA_DIR: dataFolder,
       ACCOUNTS_FILE: inPackage('examples/demo/accounts.json'),
       LOG_LEVEL: 'warn',

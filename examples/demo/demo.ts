@@ -1,7 +1,8 @@
 import { once } from 'node:events'
 import { createServer } from 'node:net'
-import { demoClient, demoUsers } from '../authorization-server/demo-users.js'
+import { bankWebClient, demoClient, demoUsers } from '../authorization-server/demo-users.js'
 import { startAuthorizationServer } from '../authorization-server/server.js'
+import { buildBankWeb } from '../bank-web/server.js'
 import { startApi } from './api-process.js'
 import { describeDemo } from './description.js'
 import { playStory } from './play-story.js'
@@ -9,7 +10,7 @@ import { demoHost, demoStepUp, readDemoSettings } from './settings.js'
 import { printTo } from './terminal.js'
 
 /**
- * Starts the authorization server and the API, plays the story once, says how to go on, and stays up until Ctrl-C. Any
+ * Starts the authorization server, the API and the bank's front end, plays the story once, says how to go on, and stays up until Ctrl-C. Any
  * fault is one line on stderr and exit code 1, with nothing left running.
  */
 
@@ -26,25 +27,33 @@ try {
 
 async function run(): Promise<void> {
   const settings = readDemoSettings(process.env)
-  const { apiPort, apiUrl, issuerPort, dataFolder } = settings
+  const { apiPort, apiUrl, issuerPort, bankWebPort, bankWebUrl, dataFolder } = settings
   await expectFreePort(apiPort, 'DEMO_API_PORT')
   await expectFreePort(issuerPort, 'DEMO_ISSUER_PORT')
+  await expectFreePort(bankWebPort, 'DEMO_BANK_PORT')
 
   const server = await startAuthorizationServer({
     host: demoHost,
     port: issuerPort,
     resource: apiUrl,
     users: demoUsers,
-    clients: [demoClient],
+    clients: [demoClient, bankWebClient(bankWebUrl)],
   })
   closers.unshift(() => server.close())
 
   const { issuer } = server
-  const api = startApi({ port: apiPort, issuer, dataFolder })
+  const api = startApi({ port: apiPort, issuer, dataFolder, corsOrigins: bankWebUrl })
   closers.unshift(() => api.stop())
   process.once('exit', () => api.kill())
   void api.ended.then((how) => fail(`the API ended by itself (${how})`))
   await api.ready()
+
+  const bankWeb = buildBankWeb({ apiUrl, issuer, clientId: bankWebClient(bankWebUrl).client_id })
+  await bankWeb.listen({ host: demoHost, port: bankWebPort })
+  closers.unshift(async () => {
+    bankWeb.server.closeAllConnections()
+    await bankWeb.close()
+  })
 
   const [person] = demoUsers
   if (person === undefined) throw new Error('there are no users')

@@ -2,8 +2,10 @@ import { demoClient, demoUsers } from '../authorization-server/demo-users.js'
 import { type DemoSettings, readDemoSettings } from './settings.js'
 
 /** What the demo prints when it is up: where everything is, who can sign in, and commands to try. */
-export function describeDemo({ apiUrl, issuer, dataFolder, apiPort, issuerPort }: DemoSettings): string {
+export function describeDemo(settings: DemoSettings): string {
+  const { apiUrl, issuer, bankWebUrl, dataFolder, apiPort, issuerPort } = settings
   const places = [
+    ['Bank', `${bankWebUrl} (open this one in a browser)`],
     ['API', `${apiUrl} (its documentation: ${apiUrl}/docs)`],
     ['Authorization server', issuer],
     ['Client', `${demoClient.client_id}, redirect URI ${demoClient.redirect_uris[0]} on any port`],
@@ -31,6 +33,11 @@ The demo is up. Ctrl-C ends it.
 ${table(places)}
 
 ${table(people)}
+
+At the bank, sign in, make a transfer, and open "What happens" to see the exchange. For a code, put the secret into an
+authenticator app, or print one here:
+
+  node -p 'new (require("otpauth").TOTP)({ secret: "${demoUsers[0]?.totpSecret}" }).generate()'
 
 In another terminal, in this folder:
 

@@ -109,10 +109,11 @@ t.test('the story in which the token is bound to one payment', async (t) => {
 })
 
 t.test('the demo', async (t) => {
-  const [apiPort, issuerPort] = [await findFreePort(), await findFreePort()]
+  const [apiPort, issuerPort, bankPort] = [await findFreePort(), await findFreePort(), await findFreePort()]
   const environment = {
     DEMO_API_PORT: String(apiPort),
     DEMO_ISSUER_PORT: String(issuerPort),
+    DEMO_BANK_PORT: String(bankPort),
     DEMO_DATA_DIR: t.testdir(),
   }
   const run = (file: string, ...args: string[]) => {
@@ -127,6 +128,7 @@ t.test('the demo', async (t) => {
   for (const told of [
     '7. Reading goes on',
     `http://127.0.0.1:${apiPort}`,
+    `http://127.0.0.1:${bankPort} (open this one in a browser)`,
     alice.password,
     bob.totpSecret,
     environment.DEMO_DATA_DIR,
@@ -144,6 +146,15 @@ t.test('the demo', async (t) => {
     t.match(unknown, { exitCode: 1, out: '', err: 'story: --user: there is no mallory\n' })
   })
 
+  t.test('serves the front end of the bank, whose page may call the API', async (t) => {
+    const origin = `http://127.0.0.1:${bankPort}`
+    const page = await fetch(origin)
+    t.match(page.headers.get('content-security-policy'), `connect-src http://127.0.0.1:${apiPort} http://127.0.0.1:`)
+    t.match(await page.text(), `content="http://127.0.0.1:${apiPort}"`)
+    const refused = await fetch(`http://127.0.0.1:${apiPort}/accounts`, { headers: { origin } })
+    t.match(refused.headers.get('access-control-expose-headers'), 'WWW-Authenticate')
+  })
+
   t.test('says which port is taken', async (t) => {
     const expected = `demo: port ${apiPort} is taken: stop what listens there or set DEMO_API_PORT\n`
     t.match(await run('demo.js').result, { exitCode: 1, out: '', err: expected })
@@ -152,7 +163,8 @@ t.test('the demo', async (t) => {
   t.test('ends cleanly, and leaves nothing running', async (t) => {
     demo.child.kill('SIGINT')
     t.match(await demo.result, { exitCode: 0, err: '' })
-    for (const port of [apiPort, issuerPort]) await t.rejects(fetch(`http://127.0.0.1:${port}/`), `port ${port}`)
+    for (const port of [apiPort, issuerPort, bankPort])
+      await t.rejects(fetch(`http://127.0.0.1:${port}/`), `port ${port}`)
     const story = await run('story.js').result
     t.match(story, { exitCode: 1, err: 'story: nothing listens there: start npm run demo first, or see --help\n' })
   })

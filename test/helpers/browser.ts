@@ -1,5 +1,4 @@
 import { existsSync, mkdirSync, readFileSync } from 'node:fs'
-import { createRequire } from 'node:module'
 import { delimiter, join } from 'node:path'
 import { type BrowserContext, chromium, type Page } from 'playwright-core'
 import type { Test } from 'tap'
@@ -12,7 +11,7 @@ const flags = [
 ]
 const screenshotFolder = '.build/screenshots'
 const actionTimeoutMs = 10_000
-const axeSource = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8')
+const axeSource = readFileSync(new URL(import.meta.resolve('axe-core/axe.min.js')), 'utf8')
 
 /** Reports violations of the policy as errors, and notes what moved without the user's doing (the Layout Instability API). */
 const watchPage = `
