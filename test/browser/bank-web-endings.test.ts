@@ -328,6 +328,31 @@ t.test('however it ends, there is a sensible screen', { skip: missingBrowser() }
     })
   })
 
+  await t.test(
+    'RFC 9396, RFC 9449 §9: an API that wants payment, key and nonce, and an app that knows none of it',
+    async (t) => {
+      const strict = await startBankWebsite(t, { TRANSACTION_BINDING: 'require', DPOP: 'require', DPOP_NONCE: 'on' })
+      const person = strict.customer()
+      const failedRequests = ['401 /accounts', '403 /transfers', '401 /transfers', '403 /transfers', '401 /transfers']
+      await visit(t, { failedRequests }, async ({ page }) => {
+        await signIn(page, strict, person)
+        await press(page, 'What happens')
+        await page.getByLabel('Pretend not to know').check()
+        await orderTransfer(page, person)
+        await untilScreen(page, 'One more proof is needed')
+        await press(page, 'Confirm with a code')
+        await untilScreen(page, 'Confirm that it is you')
+        await giveCode(page, person)
+        await untilScreen(page, 'One more proof is needed')
+        await press(page, 'Confirm with a code')
+        await untilScreen(page, 'Approve this payment')
+        await giveCode(page, person)
+        await untilScreen(page, 'Transfer made')
+        t.strictSame(await strict.balances(person), balances(person, 2500n))
+      })
+    },
+  )
+
   await t.test('someone else confirms: nothing is sent', async (t) => {
     const [person, other] = [bank.customer(), bank.customer()]
     await visit(t, {}, async ({ page, context }) => {
