@@ -12,7 +12,7 @@ const words: Readonly<Record<ConfirmationReason, { title: string; text: readonly
     title: 'One more proof is needed',
     text: [
       'Your password was enough to look at your accounts. To move money, the bank wants to be sure that it is you at this moment, and asks for a code from your authenticator app.',
-      'You go to the bank’s sign-in page and come straight back. Nothing has been sent yet.',
+      'You go to the bank’s sign-in page and come straight back. No money has been moved yet.',
     ],
   },
   used: {
