@@ -353,7 +353,7 @@ t.test('however it ends, there is a sensible screen', { skip: missingBrowser() }
     },
   )
 
-  await t.test('someone else confirms: nothing is sent', async (t) => {
+  await t.test('someone else signs in to confirm: nothing is sent', async (t) => {
     const [person, other] = [bank.customer(), bank.customer()]
     await visit(t, {}, async ({ page, context }) => {
       await untilProof(page, person)
@@ -361,7 +361,7 @@ t.test('however it ends, there is a sensible screen', { skip: missingBrowser() }
       await press(page, 'Confirm with a code')
       await givePassword(page, other)
       await giveCode(page, other)
-      await untilScreen(page, 'Someone else has confirmed')
+      await untilScreen(page, 'Someone else has signed in')
       t.strictSame(await bank.balances(person), balances(person, 0n))
     })
   })

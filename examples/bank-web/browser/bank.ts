@@ -66,7 +66,7 @@ export type TransferOutcome =
   /** Nothing was booked, and the token is used up or of no use for it. */
   | { readonly kind: 'declined'; readonly problem: Problem }
   /** Nothing was booked, and the same token and key will do later. */
-  | { readonly kind: 'later'; readonly retryAfterSeconds: number }
+  | { readonly kind: 'later' }
   /** It may have been booked. The same key finds out. */
   | { readonly kind: 'unknown' }
 
@@ -94,12 +94,15 @@ export async function sendTransfer(
     }
     const problem: Problem = await response.json()
     if (isProblem(problem, 'transfer-outcome-unknown')) return { kind: 'unknown' }
-    if (response.status < 500 && ![409, 429].includes(response.status)) return { kind: 'declined', problem }
-    return { kind: 'later', retryAfterSeconds: Number(response.headers.get('retry-after') ?? 1) }
+    if ([409, 429, 503].includes(response.status)) return { kind: 'later' }
+    return response.status < 500 ? { kind: 'declined', problem } : { kind: 'unknown' }
   } catch (error) {
-    if (error instanceof Unreachable) return { kind: 'unknown' }
     if (error instanceof StepUpRequired) return { kind: 'confirm', reason: 'needed', parameters: error.parameters }
-    if (!(error instanceof TokenRefused)) throw error
+    if (!(error instanceof TokenRefused)) {
+      // Whatever else goes wrong, an answer that breaks off or that a proxy made up: the request may have arrived.
+      if (!(error instanceof Unreachable)) reportError(error)
+      return { kind: 'unknown' }
+    }
     const reason = error.problemType?.endsWith('/token-already-used') ? 'used' : 'expired'
     return { kind: 'confirm', reason, parameters: error.parameters }
   }

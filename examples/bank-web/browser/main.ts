@@ -22,6 +22,8 @@ import { beginTransfer, deliver, showPendingTransfer, transferHash } from './tra
 
 /** The grant at hand has read something, so when the API refuses it later, a new one will do. */
 let grantHasWorked = false
+/** Counts screens that were asked for: an answer that comes after a later question is not shown. */
+let latestTurn = 0
 
 const panelToggle = makePanel()
 guardActions(attempt)
@@ -42,11 +44,12 @@ async function start(): Promise<void> {
 }
 
 async function finishAuthorization(answer: URL, record: AuthorizationRecord | undefined): Promise<void> {
-  const pending = record?.purpose === 'transfer' ? pendingTransfer.read() : undefined
+  const pending = pendingTransfer.read()
+  const isForTransfer = record?.purpose === 'transfer' && pending !== undefined
   const signedIn = await whileWaiting('Signing you in', completeAuthorization(answer, record)).catch(
     (error: unknown) => {
       if (!(error instanceof AuthorizationRefused)) throw error
-      if (pending !== undefined) showPendingTransfer(pending, { cancelled: true })
+      if (isForTransfer) showPendingTransfer(pending, { cancelled: true })
       else showSignedOut(error.code === 'access_denied' ? 'You did not sign in.' : 'Your session has ended.')
     },
   )
@@ -54,10 +57,10 @@ async function finishAuthorization(answer: URL, record: AuthorizationRecord | un
   if (pending !== undefined && pending.subject !== signedIn.subject) {
     return show(
       troubleScreen({
-        title: 'Someone else has confirmed',
+        title: 'Someone else has signed in',
         text: [
-          `This transfer was begun by ${pending.subject}, and ${signedIn.subject} has confirmed. Nothing was sent.`,
-          'Sign out, and begin again.',
+          `The transfer in this tab was begun by ${pending.subject}, and now ${signedIn.subject} has signed in.`,
+          'So nothing was sent. Sign out, and begin again.',
         ],
         actions: [actionButton('Sign out', signOut, 'primary')],
       }),
@@ -65,11 +68,13 @@ async function finishAuthorization(answer: URL, record: AuthorizationRecord | un
   }
   holdGrant(signedIn)
   showTopActions()
-  return pending === undefined ? route() : deliver(pending)
+  return isForTransfer ? deliver(pending) : route()
 }
 
 /** Shows what the address says: accounts, one account, or the transfer that is under way. */
 async function route(): Promise<void> {
+  latestTurn += 1
+  const turn = latestTurn
   showTopActions()
   const hash = location.hash === '' ? '#/' : location.hash
   const pending = pendingTransfer.read()
@@ -85,6 +90,7 @@ async function route(): Promise<void> {
   }
   const accounts = await whileWaiting('Your accounts', readAccounts(grant), accountsPlaceholder())
   grantHasWorked = true
+  if (turn !== latestTurn) return
   const [, place, id] = hash.split('/')
   const account = accounts.find(({ resourceId }) => resourceId === id)
   if (place === 'transfer') {
@@ -102,11 +108,13 @@ async function route(): Promise<void> {
 async function showTransactions(account: Account, shown: readonly Transaction[], cursor?: string): Promise<void> {
   const grant = readingGrant()
   if (grant === undefined) return route()
+  const turn = latestTurn
   const page = await whileWaiting(
     account.name,
     readTransactions(grant, account.resourceId, cursor),
     accountsPlaceholder(),
   )
+  if (turn !== latestTurn) return
   const transactions = [...shown, ...page.transactions]
   const { nextCursor } = page
   const readMore = nextCursor === undefined ? undefined : () => showTransactions(account, transactions, nextCursor)

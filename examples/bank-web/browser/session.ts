@@ -80,7 +80,7 @@ function read<Value>(name: string): Value | undefined {
   return text === null ? undefined : JSON.parse(text)
 }
 
-/** At sign-out. What the panel shows stays. */
+/** At sign-out: whoever comes next finds nothing of this session, nor what the panel showed of it. */
 export function forgetSession(): void {
-  for (const name of Object.values(names)) sessionStorage.removeItem(name)
+  sessionStorage.clear()
 }

@@ -48,6 +48,7 @@ export async function deliver({ confirmation, ...pending }: PendingTransfer): Pr
       return show(declinedScreen(pending, outcome.problem, { change: backToForm, discard: backToAccounts }))
     case 'later':
       pendingTransfer.save(pending)
+      if (pending.status === 'sent') return showPendingTransfer(pending)
       return show(laterScreen(pending, { again: () => deliver(pending), discard: () => void backToAccounts() }))
     case 'unknown':
       return showPendingTransfer({ ...pending, status: 'sent' })
