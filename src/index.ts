@@ -10,11 +10,14 @@ export { type Challenge, serializeChallenge } from './core/challenge.js'
 export { type Clock, systemClock } from './core/clock.js'
 export type { Confirmation } from './core/confirmation.js'
 export type { TokenScheme } from './core/credentials.js'
+export { type IdTokenClaims, type IdTokenPolicy, isIdTokenSufficient } from './core/id-token.js'
 export { type ProblemDocument, problemDocumentSchema } from './core/problem-document.js'
 export { type Problem, type ProblemName, problems } from './core/problems.js'
 export { Refusal, type RefusalDetails } from './core/refusal.js'
+export { toReturnPath } from './core/return-path.js'
 export type { TokenProfileName } from './core/token-profile.js'
 export type { AuthorizationDetail, Payment, TransactionBinding } from './core/transaction-binding.js'
+export type { UserAuthenticationRequirement } from './core/user-authentication.js'
 export { JwksKeySource, type JwksKeySourceOptions, type KeySource, KeysUnavailable } from './keys/key-source.js'
 export { type Ledger, LedgerUnavailable, OutcomeUnknown } from './ledger/ledger.js'
 export { UnusableDatabase } from './ledger/postgres/faults.js'
@@ -26,6 +29,12 @@ export type { DpopOptions } from './plugins/dpop-guard.js'
 export { default as idempotency } from './plugins/idempotency.js'
 export { default as notFound } from './plugins/not-found.js'
 export { default as problem, type ProblemOptions } from './plugins/problem.js'
+export {
+  MultiFactorRequired,
+  type RequireMultiFactorOptions,
+  requireMultiFactor,
+  type StepUpAttempt,
+} from './plugins/require-multi-factor.js'
 export { default as singleUse, type SingleUseOptions } from './plugins/single-use.js'
 export { zodSchemaController } from './plugins/zod-validation.js'
 export { LruReplayStore, type LruReplayStoreOptions } from './replay/lru-replay-store.js'

@@ -13,6 +13,7 @@ t.test('the package exports what other teams import', async (t) => {
     'KeysUnavailable',
     'LedgerUnavailable',
     'LruReplayStore',
+    'MultiFactorRequired',
     'OutcomeUnknown',
     'PostgresLedger',
     'ProofReplayStore',
@@ -25,6 +26,7 @@ t.test('the package exports what other teams import', async (t) => {
     'accessToken',
     'buildApp',
     'idempotency',
+    'isIdTokenSufficient',
     'metadataRoutes',
     'notFound',
     'problem',
@@ -33,9 +35,11 @@ t.test('the package exports what other teams import', async (t) => {
     'problems',
     'readConfig',
     'replayKey',
+    'requireMultiFactor',
     'serializeChallenge',
     'singleUse',
     'systemClock',
+    'toReturnPath',
     'zodSchemaController',
   ])
   t.equal(relative(root, fileURLToPath(entry)), join('dist', 'index.js'), 'from the files it ships')

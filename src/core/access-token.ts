@@ -1,6 +1,7 @@
 import { type Confirmation, readConfirmation } from './confirmation.js'
 import { readScopes, type ScopeClaim } from './scope.js'
 import { type AuthorizationDetail, readAuthorizationDetails } from './transaction-binding.js'
+import { readUserAuthentication, type UserAuthentication } from './user-authentication.js'
 
 /** A verified and validated access token, reduced to what decisions need. It never holds the token's text. */
 export interface AccessToken {
@@ -13,7 +14,7 @@ export interface AccessToken {
   expiresAtSeconds: number
   scopes: ReadonlySet<string>
   /** Claims about how the user authenticated, unchecked: `isUserAuthenticationSufficient` reads them and fails closed. */
-  authentication: { acr: unknown; amr: unknown; authTime: unknown; issuerClaim: unknown }
+  authentication: UserAuthentication
   /** `authorization_details` (RFC 9396): the transaction that the token is bound to, to be decided by `isPaymentAuthorized`. */
   authorizationDetails: readonly AuthorizationDetail[] | undefined
   /** What the token is bound to; undefined for a bearer token. Whoever accepts the token has to see it proven. */
@@ -84,12 +85,7 @@ export function validateAccessToken(
     issuedAtSeconds,
     expiresAtSeconds,
     scopes,
-    authentication: {
-      acr: read('acr'),
-      amr: read('amr'),
-      authTime: read('auth_time'),
-      issuerClaim: expected.issuerClaim === undefined ? undefined : read(expected.issuerClaim),
-    },
+    authentication: readUserAuthentication(claims, expected.issuerClaim),
     authorizationDetails,
     confirmation,
   }

@@ -1,4 +1,11 @@
-import type { AccessToken } from './access-token.js'
+/** What a token says about how its user authenticated, unchecked: `isUserAuthenticationSufficient` judges it. */
+export interface UserAuthentication {
+  acr: unknown
+  amr: unknown
+  authTime: unknown
+  /** The issuer's own claim, where one is configured. */
+  issuerClaim: unknown
+}
 
 /** What a step-up route demands of the user's authentication. An empty requirement leaves the decision to the scope alone. */
 export interface UserAuthenticationRequirement {
@@ -12,6 +19,20 @@ export interface UserAuthenticationRequirement {
   maxAgeSeconds: number | undefined
 }
 
+/** Takes the claims that tell how the user authenticated out of a verified token, as they are. A claim that is missing is undefined. */
+export function readUserAuthentication(
+  claims: Readonly<Record<string, unknown>>,
+  issuerClaim: string | undefined,
+): UserAuthentication {
+  const read = (name: string): unknown => (Object.hasOwn(claims, name) ? claims[name] : undefined)
+  return {
+    acr: read('acr'),
+    amr: read('amr'),
+    authTime: read('auth_time'),
+    issuerClaim: issuerClaim === undefined ? undefined : read(issuerClaim),
+  }
+}
+
 /**
  * Whether the token shows that the user authenticated strongly and recently enough (RFC 9470 §5). One of acr, amr and
  * the issuer's claim is enough; `auth_time` is checked in addition. Odd values fail closed: a missing `auth_time`, a string,
@@ -19,7 +40,7 @@ export interface UserAuthenticationRequirement {
  * decided before.
  */
 export function isUserAuthenticationSufficient(
-  { authentication }: AccessToken,
+  { authentication }: { authentication: UserAuthentication },
   requirement: UserAuthenticationRequirement,
   time: { nowMs: number; leewaySeconds: number },
 ): boolean {
