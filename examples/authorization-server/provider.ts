@@ -47,7 +47,7 @@ export function providerConfiguration({
     pkce: { required: () => true },
     scopes: ['openid', 'step_up', ...apiScopes],
     discovery: { protected_resources: [resource] },
-    clientAuthMethods: ['none', 'client_secret_basic'],
+    clientAuthMethods: ['none', 'client_secret_basic', 'private_key_jwt'],
     acrValues: Object.values(acr),
     claims: { openid: ['sub', 'acr', 'amr', 'auth_time', 'authentication_level'] },
     interactions: { policy: stepUpPolicy() },

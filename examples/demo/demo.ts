@@ -1,8 +1,11 @@
 import { once } from 'node:events'
 import { createServer } from 'node:net'
+import { pino } from 'pino'
 import { bankWebClient, demoClient, demoUsers } from '../authorization-server/demo-users.js'
 import { startAuthorizationServer } from '../authorization-server/server.js'
 import { buildBankWeb } from '../bank-web/server.js'
+import { createIntranetClient } from '../fabrikam-intranet/client.js'
+import { startIntranet } from '../fabrikam-intranet/server.js'
 import { startApi } from './api-process.js'
 import { describeDemo } from './description.js'
 import { playStory } from './play-story.js'
@@ -10,7 +13,7 @@ import { demoHost, demoStepUp, readDemoSettings } from './settings.js'
 import { printTo } from './terminal.js'
 
 /**
- * Starts the authorization server, the API and the bank's front end, plays the story once, says how to go on, and stays up until Ctrl-C. Any
+ * Starts the authorization server, the API, the bank's front end and the intranet, plays the story once, says how to go on, and stays up until Ctrl-C. Any
  * fault is one line on stderr and exit code 1, with nothing left running.
  */
 
@@ -27,17 +30,19 @@ try {
 
 async function run(): Promise<void> {
   const settings = readDemoSettings(process.env)
-  const { apiPort, apiUrl, issuerPort, bankWebPort, bankWebUrl, dataFolder } = settings
+  const { apiPort, apiUrl, issuerPort, bankWebPort, bankWebUrl, intranetPort, intranetUrl, dataFolder } = settings
   await expectFreePort(apiPort, 'DEMO_API_PORT')
   await expectFreePort(issuerPort, 'DEMO_ISSUER_PORT')
   await expectFreePort(bankWebPort, 'DEMO_BANK_PORT')
+  await expectFreePort(intranetPort, 'DEMO_INTRANET_PORT')
 
+  const intranetClient = createIntranetClient(intranetUrl)
   const server = await startAuthorizationServer({
     host: demoHost,
     port: issuerPort,
     resource: apiUrl,
     users: demoUsers,
-    clients: [demoClient, bankWebClient(bankWebUrl)],
+    clients: [demoClient, bankWebClient(bankWebUrl), intranetClient.metadata],
   })
   closers.unshift(() => server.close())
 
@@ -46,6 +51,14 @@ async function run(): Promise<void> {
   closers.unshift(() => api.stop())
   process.once('exit', () => api.kill())
   void api.ended.then((how) => fail(`the API ended by itself (${how})`))
+  const intranet = await startIntranet({
+    host: demoHost,
+    port: intranetPort,
+    issuer,
+    client: intranetClient,
+    logger: pino({ level: 'warn' }),
+  })
+  closers.unshift(() => intranet.close())
   await api.ready()
 
   const bankWeb = buildBankWeb({ apiUrl, issuer, clientId: bankWebClient(bankWebUrl).client_id })

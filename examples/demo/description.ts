@@ -3,9 +3,10 @@ import { type DemoSettings, readDemoSettings } from './settings.js'
 
 /** What the demo prints when it is up: where everything is, who can sign in, and commands to try. */
 export function describeDemo(settings: DemoSettings): string {
-  const { apiUrl, issuer, bankWebUrl, dataFolder, apiPort, issuerPort } = settings
+  const { apiUrl, issuer, bankWebUrl, intranetUrl, dataFolder, apiPort, issuerPort } = settings
   const places = [
     ['Bank', `${bankWebUrl} (open this one in a browser)`],
+    ['Intranet', `${intranetUrl} (click Customers, then Employees: the second asks for a second factor)`],
     ['API', `${apiUrl} (its documentation: ${apiUrl}/docs)`],
     ['Authorization server', issuer],
     ['Client', `${demoClient.client_id}, redirect URI ${demoClient.redirect_uris[0]} on any port`],

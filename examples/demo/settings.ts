@@ -11,6 +11,8 @@ export interface DemoSettings {
   readonly bankWebPort: number
   /** The bank's front end. */
   readonly bankWebUrl: string
+  readonly intranetPort: number
+  readonly intranetUrl: string
   /** As the user wrote it; relative to the package's folder. */
   readonly dataFolder: string
 }
@@ -24,6 +26,7 @@ export const demoStepUp = { acrValues: acr.multiFactor, maxAgeSeconds: 300 } as 
 const defaultApiPort = 3000
 const defaultIssuerPort = 4000
 const defaultBankWebPort = 3001
+const defaultIntranetPort = 4200
 
 /** The package's folder. The compiled file stands three folders below it. */
 export const packageFolder = fileURLToPath(new URL('../../../', import.meta.url))
@@ -34,7 +37,7 @@ export function inPackage(path: string): string {
 }
 
 /**
- * Reads `DEMO_API_PORT`, `DEMO_ISSUER_PORT`, `DEMO_BANK_PORT` and `DEMO_DATA_DIR`. Throws an Error that begins with the name of the
+ * Reads `DEMO_API_PORT`, `DEMO_ISSUER_PORT`, `DEMO_BANK_PORT`, `DEMO_INTRANET_PORT` and `DEMO_DATA_DIR`. Throws an Error that begins with the name of the
  * variable at fault. Touches no port and no file.
  */
 export function readDemoSettings(environment: NodeJS.ProcessEnv): DemoSettings {
@@ -42,7 +45,10 @@ export function readDemoSettings(environment: NodeJS.ProcessEnv): DemoSettings {
   const issuerPort = readPort(environment, 'DEMO_ISSUER_PORT', defaultIssuerPort)
   const bankWebPort = readPort(environment, 'DEMO_BANK_PORT', defaultBankWebPort)
   if (apiPort === issuerPort) throw new Error('DEMO_ISSUER_PORT: must be another port than the API has')
+  const intranetPort = readPort(environment, 'DEMO_INTRANET_PORT', defaultIntranetPort)
   if ([apiPort, issuerPort].includes(bankWebPort)) throw new Error('DEMO_BANK_PORT: must be a port of its own')
+  if ([apiPort, issuerPort, bankWebPort].includes(intranetPort))
+    throw new Error('DEMO_INTRANET_PORT: must be a port of its own')
   // Accounts belong to a user of one issuer, and the port is part of the issuer's name, so another port has its own data.
   const defaultFolder = issuerPort === defaultIssuerPort ? './data/demo' : `./data/demo-${issuerPort}`
   return {
@@ -52,6 +58,8 @@ export function readDemoSettings(environment: NodeJS.ProcessEnv): DemoSettings {
     issuer: `http://${demoHost}:${issuerPort}`,
     bankWebPort,
     bankWebUrl: `http://${demoHost}:${bankWebPort}`,
+    intranetPort,
+    intranetUrl: `http://${demoHost}:${intranetPort}`,
     dataFolder: environment['DEMO_DATA_DIR'] || defaultFolder,
   }
 }

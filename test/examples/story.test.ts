@@ -109,11 +109,15 @@ t.test('the story in which the token is bound to one payment', async (t) => {
 })
 
 t.test('the demo', async (t) => {
-  const [apiPort, issuerPort, bankPort] = [await findFreePort(), await findFreePort(), await findFreePort()]
+  const apiPort = await findFreePort()
+  const issuerPort = await findFreePort()
+  const bankPort = await findFreePort()
+  const intranetPort = await findFreePort()
   const environment = {
     DEMO_API_PORT: String(apiPort),
     DEMO_ISSUER_PORT: String(issuerPort),
     DEMO_BANK_PORT: String(bankPort),
+    DEMO_INTRANET_PORT: String(intranetPort),
     DEMO_DATA_DIR: t.testdir(),
   }
   const run = (file: string, ...args: string[]) => {
@@ -129,6 +133,7 @@ t.test('the demo', async (t) => {
     '7. Reading goes on',
     `http://127.0.0.1:${apiPort}`,
     `http://127.0.0.1:${bankPort} (open this one in a browser)`,
+    `http://127.0.0.1:${intranetPort} (click Customers`,
     alice.password,
     bob.totpSecret,
     environment.DEMO_DATA_DIR,
@@ -163,7 +168,7 @@ t.test('the demo', async (t) => {
   t.test('ends cleanly, and leaves nothing running', async (t) => {
     demo.child.kill('SIGINT')
     t.match(await demo.result, { exitCode: 0, err: '' })
-    for (const port of [apiPort, issuerPort, bankPort])
+    for (const port of [apiPort, issuerPort, bankPort, intranetPort])
       await t.rejects(fetch(`http://127.0.0.1:${port}/`), `port ${port}`)
     const story = await run('story.js').result
     t.match(story, { exitCode: 1, err: 'story: nothing listens there: start npm run demo first, or see --help\n' })
