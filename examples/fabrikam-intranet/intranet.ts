@@ -1,5 +1,11 @@
 import cookie from '@fastify/cookie'
-import Fastify, { type FastifyBaseLogger, type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
+import Fastify, {
+  type FastifyBaseLogger,
+  type FastifyInstance,
+  type FastifyReply,
+  type FastifyRequest,
+  LogController,
+} from 'fastify'
 import { type Clock, type IdTokenPolicy, isIdTokenSufficient, MultiFactorRequired, requireMultiFactor } from 'stepgate'
 import { createCookies } from './cookies.js'
 import type { OpenIdProvider } from './openid-provider.js'
@@ -45,7 +51,8 @@ export async function buildIntranet(options: IntranetOptions): Promise<FastifyIn
   const csp = contentSecurityPolicy(issuer)
 
   // Fastify's own request lines hold the URL, and that of a callback holds a code.
-  const app = Fastify({ disableRequestLogging: true, ...(logger !== undefined && { loggerInstance: logger }) })
+  const logController = new LogController({ disableRequestLogging: true })
+  const app = Fastify({ logController, ...(logger !== undefined && { loggerInstance: logger }) })
   await app.register(cookie)
   app.decorateRequest('session', null)
   app.addHook('onRequest', async (request, reply) => {
