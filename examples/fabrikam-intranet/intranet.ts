@@ -128,7 +128,7 @@ export async function buildIntranet(options: IntranetOptions): Promise<FastifyIn
   return app
 }
 
-const home = ['/', 'To the start'] as const
+const home = ['/', 'Go to the home page'] as const
 const coloredMark = mark.replace('currentColor', '#0a5ca8')
 
 /** A password is enough. Only for pages that are opened by GET. */

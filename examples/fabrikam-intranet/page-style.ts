@@ -36,11 +36,9 @@ h2 { font-size: 1.125rem; line-height: 1.35; }
 .top nav a:hover { color: var(--text); }
 .top nav a[aria-current] { color: var(--text); border-bottom-color: var(--accent); }
 .who { display: flex; align-items: center; gap: .9rem; margin-left: auto; font-size: .9375rem; }
-.who a { color: inherit; }
 main { padding-block: clamp(1.75rem, 5vw, 3rem) 4rem; }
 main > .wide > * + * { margin-top: 1.5rem; }
 main > .wide > h1 + * { margin-top: .6rem; }
-.narrow { max-width: 36rem; }
 .lead { max-width: 42rem; font-size: 1.0625rem; color: var(--quiet); text-wrap: pretty; }
 .button { display: inline-block; padding: .55rem 1.15rem; font: inherit; font-weight: 600; line-height: 1.5; text-decoration: none; cursor: pointer;
   color: var(--on-accent); background: var(--accent); border: 1px solid var(--accent); border-radius: .5rem; }
@@ -49,8 +47,9 @@ main > .wide > h1 + * { margin-top: .6rem; }
 .who .button { padding: .25rem .8rem; }
 .actions { display: flex; flex-wrap: wrap; gap: .75rem; }
 .cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 17rem), 1fr)); gap: 1.25rem; padding: 0; list-style: none; }
-.card { position: relative; display: grid; align-content: start; gap: .5rem; padding: 1.4rem; background: var(--surface); border: 1px solid var(--line); border-radius: .75rem; }
+.card { position: relative; display: grid; grid-template-rows: auto 1fr auto; gap: .5rem; padding: 1.4rem; background: var(--surface); border: 1px solid var(--line); border-radius: .75rem; }
 .card:hover { border-color: var(--accent); }
+.card .tag { margin-top: .4rem; }
 .card a { color: inherit; text-decoration: none; }
 .card a::after { content: ""; position: absolute; inset: 0; }
 .card p { color: var(--quiet); }
@@ -59,21 +58,25 @@ main > .wide > h1 + * { margin-top: .6rem; }
 .tag.strong { color: var(--strong); background: var(--strong-soft); }
 .tag.good { color: var(--good); background: var(--good-soft); }
 .note { padding: .8rem 1rem; background: var(--good-soft); color: var(--good); border-radius: .6rem; }
-.table { background: var(--surface); border: 1px solid var(--line); border-radius: .75rem; }
+.table { overflow-x: auto; background: var(--surface); border: 1px solid var(--line); border-radius: .75rem; }
 table { width: 100%; border-collapse: collapse; }
-th, td { padding: .75rem 1rem; text-align: left; vertical-align: top; overflow-wrap: anywhere; }
+th, td { padding: .75rem 1rem; text-align: left; vertical-align: top; }
 thead th { font-size: .8125rem; font-weight: 600; color: var(--quiet); }
 tbody tr { border-top: 1px solid var(--line); }
 tbody th { font-weight: 600; }
-th small { display: block; font-size: .875rem; font-weight: 400; color: var(--quiet); }
+th small, td small { display: block; font-size: .875rem; font-weight: 400; color: var(--quiet); }
 .number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 code { font: .875em/1.5 ui-monospace, "Cascadia Code", Menlo, Consolas, monospace; overflow-wrap: anywhere; }
-.changed td:last-child code { padding: .1rem .35rem; color: var(--strong); background: var(--strong-soft); border-radius: .3rem; }
+.changed td:last-child code { padding-block: .1rem; color: var(--strong); background: var(--strong-soft); border-radius: .2rem; box-shadow: 0 0 0 .2rem var(--strong-soft); box-decoration-break: clone; -webkit-box-decoration-break: clone; }
 @media (max-width: 36rem) {
-  .top nav { order: 1; width: 100%; border-top: 1px solid var(--line); margin-inline: -1rem; padding-inline: 1rem; width: calc(100% + 2rem); }
+  .top nav { order: 1; border-top: 1px solid var(--line); margin-inline: -1rem; padding-inline: 1rem; width: calc(100% + 2rem); }
   .top nav ul { justify-content: space-between; gap: .5rem; }
   .top nav a { padding-block: .6rem; font-size: .9375rem; }
-  th, td { padding: .65rem .7rem; }
+  .table { margin-inline: -1rem; border-inline: 0; border-radius: 0; }
+  th, td { padding: .65rem .5rem; }
+  th:first-child, td:first-child { padding-left: 1rem; }
+  th:last-child, td:last-child { padding-right: 1rem; }
+  code { font-size: .75rem; }
 }
 `
 

@@ -92,7 +92,7 @@ export function customersPage(): Page {
 <p class="lead">You see this page because you are signed in.</p>
 <div class="table">
 <table>
-<thead><tr><th scope="col">Company</th><th scope="col" class="number">Open orders</th><th scope="col" class="number">This year</th></tr></thead>
+<thead><tr><th scope="col">Company</th><th scope="col" class="number">Orders</th><th scope="col" class="number">This year</th></tr></thead>
 <tbody>${customers.map(
       ({ company, city, openOrders, revenueDollars }) =>
         html`<tr><th scope="row">${company}<small>${city}</small></th><td class="number">${openOrders}</td><td class="number">${dollars.format(revenueDollars)}</td></tr>`,
@@ -130,7 +130,7 @@ export function profilePage({ claims, claimsBefore }: Session): Page {
     const [before, now] = [describeClaim(claimsBefore, name), describeClaim(claims, name)]
     const changed = trusted(claimsBefore !== undefined && before.markup !== now.markup ? ' class="changed"' : '')
     const beforeCell = claimsBefore === undefined ? undefined : html`<td>${before}</td>`
-    return html`<tr${changed}><th scope="row"><code>${name}</code></th>${beforeCell}<td>${now}</td></tr>`
+    return html`<tr${changed}><th scope="row"><code>${breakable(name)}</code></th>${beforeCell}<td>${now}</td></tr>`
   })
   const beforeHead = claimsBefore === undefined ? undefined : html`<th scope="col">Before the step-up</th>`
   const stepUp = html`<div class="actions"><a class="button" href="/login/mfa?return_to=%2Fprofile">Give your second factor</a></div>`
@@ -163,8 +163,13 @@ export function endingPage(
 function describeClaim(claims: IdTokenClaims | undefined, name: string): Markup {
   const value = claims?.[name]
   if (value === undefined) return html`–`
-  const json = html`<code>${JSON.stringify(value)}</code>`
-  return name === 'auth_time' && typeof value === 'number' ? html`${json}<br>${describeTime(value)}` : json
+  const json = html`<code>${breakable(JSON.stringify(value))}</code>`
+  return name === 'auth_time' && typeof value === 'number' ? html`${json}<small>${describeTime(value)}</small>` : json
+}
+
+/** Text that may be broken where its parts end, for narrow screens. */
+function breakable(text: string): Markup[] {
+  return text.split(/(?<=[:,_])/).map((part, index) => html`${index === 0 ? undefined : trusted('<wbr>')}${part}`)
 }
 
 /** Hours and minutes in UTC: the server does not know where the reader is. */

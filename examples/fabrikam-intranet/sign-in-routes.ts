@@ -19,7 +19,7 @@ interface SignInRoutesOptions {
 type ReturnQuery = { Querystring: { return_to?: unknown } }
 type CallbackQuery = { Querystring: { state?: unknown } }
 
-const home = ['/', 'To the start'] as const
+const home = ['/', 'Go to the home page'] as const
 
 /** Signing in, the step-up, the way back from both, and signing out. */
 export async function signInRoutes(app: FastifyInstance, options: SignInRoutesOptions): Promise<void> {
