@@ -67,6 +67,7 @@ tbody th { font-weight: 600; }
 th small, td small { display: block; font-size: .875rem; font-weight: 400; color: var(--quiet); }
 .number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 code { font: .875em/1.5 ui-monospace, "Cascadia Code", Menlo, Consolas, monospace; overflow-wrap: anywhere; }
+tbody th code { overflow-wrap: normal; }
 .changed td:last-child code { padding-block: .1rem; color: var(--strong); background: var(--strong-soft); border-radius: .2rem; box-shadow: 0 0 0 .2rem var(--strong-soft); box-decoration-break: clone; -webkit-box-decoration-break: clone; }
 @media (max-width: 36rem) {
   .top nav { order: 1; border-top: 1px solid var(--line); margin-inline: -1rem; padding-inline: 1rem; width: calc(100% + 2rem); }

@@ -132,7 +132,7 @@ export function profilePage({ claims, claimsBefore }: Session): Page {
     const beforeCell = claimsBefore === undefined ? undefined : html`<td>${before}</td>`
     return html`<tr${changed}><th scope="row"><code>${breakable(name)}</code></th>${beforeCell}<td>${now}</td></tr>`
   })
-  const beforeHead = claimsBefore === undefined ? undefined : html`<th scope="col">Before the step-up</th>`
+  const beforeHead = claimsBefore === undefined ? undefined : html`<th scope="col">Before</th>`
   const stepUp = html`<div class="actions"><a class="button" href="/login/mfa?return_to=%2Fprofile">Give your second factor</a></div>`
   return {
     title: 'Profile',

@@ -56,7 +56,7 @@ t.test('Fabrikam’s intranet in a browser', { skip: missingBrowser() }, async (
       await page.getByText('$118,000').waitFor()
       await look('intranet-employees')
       await page.getByRole('link', { name: 'Profile' }).click()
-      await page.getByText('Before the step-up').waitFor()
+      await page.getByRole('columnheader', { name: 'Before' }).waitFor()
       await look('intranet-profile')
       await page.getByRole('link', { name: 'Home' }).click()
       t.equal(await page.getByText('Open to you').count(), 2)

@@ -106,7 +106,7 @@ t.test('the story: Customers after a password, Employees only with the second fa
   t.strictSame(visitor.asked, ['second factor'], 'who is signed in is asked for the second factor only')
   t.match(await visitor.send('/employees'), { status: 200, text: '$118,000' })
   const profile = (await visitor.send('/profile')).text.replaceAll('<wbr>', '')
-  for (const value of ['Before the step-up', 'urn:stepgate:acr:pwd', 'urn:stepgate:acr:mfa', '&quot;otp&quot;']) {
+  for (const value of ['>Before<', 'urn:stepgate:acr:pwd', 'urn:stepgate:acr:mfa', '&quot;otp&quot;']) {
     t.match(profile, value)
   }
   t.match(profile, /class="changed"><th scope="row"><code>authentication_level/)
@@ -130,7 +130,7 @@ t.test('who is not signed in at all gets password and second factor in one go', 
   t.match(await visitor.visit('/employees?sort=name'), { status: 303, location: '/employees?sort=name' })
   t.strictSame(visitor.asked, ['password', 'second factor'])
   t.match(await visitor.send('/employees'), { status: 200 })
-  t.notMatch((await visitor.send('/profile')).text, 'Before the step-up')
+  t.notMatch((await visitor.send('/profile')).text, '>Before<')
 })
 
 t.test('RFC 9700 §2.1.1, RFC 9470 §4: what is asked of the authorization server', async (t) => {
@@ -267,6 +267,22 @@ t.test('RFC 9470 §4: a step-up lasts as long as max_age, and only the second fa
   t.match(await visitor.send('/employees'), { status: 200 })
 })
 
+t.test(
+  'a second factor that was given a moment ago counts for a new session too, as acr and auth_time say',
+  async (t) => {
+    const world = await startIntranetWithLogins(t)
+    const visitor = new Visitor(world)
+    await visitor.visit('/login/mfa')
+    visitor.cookies.clear()
+    t.match(await visitor.visit('/login'), { status: 303 })
+    t.strictSame(visitor.asked, [])
+    t.match((await visitor.send('/profile')).text, '&quot;normal&quot;', 'what was asked for this time')
+    t.match(await visitor.send('/employees'), { status: 200 })
+    world.clock.advance(901_000)
+    t.match(await visitor.send('/employees'), { status: 303 })
+  },
+)
+
 t.test('ASVS 7.2.4: the session id is new after each authentication, and a planted one is worth nothing', async (t) => {
   const world = await startIntranetWithLogins(t)
   const visitor = new Visitor(world)
@@ -296,7 +312,7 @@ t.test('somebody else who steps up in the same browser gets a session of their o
   const profile = await other.send('/profile')
   t.match(profile.text, 'bob')
   t.notMatch(profile.text, 'alice')
-  t.notMatch(profile.text, 'Before the step-up')
+  t.notMatch(profile.text, '>Before<')
 })
 
 t.test('RFC 9700 §4.11: the way back leads into the intranet only', async (t) => {

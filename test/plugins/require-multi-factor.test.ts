@@ -136,7 +136,12 @@ t.test('the app’s error handler learns where the step-up is', async (t) => {
     const path = error instanceof MultiFactorRequired ? error.stepUpPath : 'another error'
     return reply.code(403).send(path)
   })
-  const options = { claims: () => undefined, requirement: anyLevel, leewaySeconds: 0, clock: new ManualClock(1_700_000_000_000) }
+  const options = {
+    claims: () => undefined,
+    requirement: anyLevel,
+    leewaySeconds: 0,
+    clock: new ManualClock(1_700_000_000_000),
+  }
   app.post('/pay-rise', { preHandler: requireMultiFactor({ ...options, stepUpPath: '/prove-it' }) }, async () => 'done')
   app.get('/employees', { preHandler: requireMultiFactor({ ...options, stepUpPath: '/prove-it' }) }, async () => 'all')
   t.match(await app.inject({ method: 'POST', url: '/pay-rise' }), { statusCode: 403, body: '/prove-it' })
@@ -153,7 +158,12 @@ t.test('claims may come from a store that is asked, and a fault in it lets nobod
 })
 
 t.test('what would let everybody in, or send people elsewhere, does not start', (t) => {
-  const options = { claims: () => undefined, requirement: anyLevel, leewaySeconds: 5, clock: new ManualClock(1_700_000_000_000) }
+  const options = {
+    claims: () => undefined,
+    requirement: anyLevel,
+    leewaySeconds: 5,
+    clock: new ManualClock(1_700_000_000_000),
+  }
   const nothing = { acrValues: [], amr: [], claim: undefined, maxAgeSeconds: 300 }
   t.throws(() => requireMultiFactor({ ...options, requirement: nothing }), {
     name: 'TypeError',
