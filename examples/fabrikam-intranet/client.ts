@@ -22,7 +22,7 @@ export function createIntranetClient(publicUrl: string): IntranetClient {
     scope: 'openid step_up',
     token_endpoint_auth_method: 'private_key_jwt',
     token_endpoint_auth_signing_alg: 'ES256',
-    jwks: { keys: [{ ...publicKey.export({ format: 'jwk' }), kid: 'fabrikam', alg: 'ES256', use: 'sig' }] },
+    jwks: { keys: [publicKey.export({ format: 'jwk' })] },
   }
   return { metadata, privateKey }
 }

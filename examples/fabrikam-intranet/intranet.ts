@@ -10,7 +10,16 @@ import { type Clock, type IdTokenPolicy, isIdTokenSufficient, MultiFactorRequire
 import { createCookies } from './cookies.js'
 import type { OpenIdProvider } from './openid-provider.js'
 import { contentSecurityPolicy, mark } from './page-style.js'
-import { customersPage, employeesPage, endingPage, homePage, type Page, profilePage, renderPage } from './pages.js'
+import {
+  customersPage,
+  employeesPage,
+  endingPage,
+  homeLink,
+  homePage,
+  profilePage,
+  renderPage,
+  type ShowPage,
+} from './pages.js'
 import { type Session, SessionStore } from './sessions.js'
 import { signInRoutes } from './sign-in-routes.js'
 
@@ -20,9 +29,6 @@ declare module 'fastify' {
     session: Session | null
   }
 }
-
-/** Sends a page, and says who is signed in. */
-export type ShowPage = (request: FastifyRequest, reply: FastifyReply, page: Page, statusCode?: number) => FastifyReply
 
 export interface IntranetOptions {
   /** Where browsers find the intranet: an origin. Links and cookies go by it and never by the Host header. */
@@ -75,24 +81,26 @@ export async function buildIntranet(options: IntranetOptions): Promise<FastifyIn
   }
 
   app.setNotFoundHandler((request, reply) => {
-    const page = endingPage('This page does not exist', 'The address may be mistyped, or the page was moved.', [home])
+    const page = endingPage('This page does not exist', 'The address may be mistyped, or the page was moved.', [
+      homeLink,
+    ])
     return show(request, reply, page, 404)
   })
   app.setErrorHandler((error, request, reply) => {
     if (error instanceof MultiFactorRequired) {
       const text = 'This needs your second factor first. Nothing was changed. Give it, and then do this again.'
-      const ways = [[error.stepUpPath, 'Give your second factor'], home] as const
+      const ways = [[error.stepUpPath, 'Give your second factor'], homeLink] as const
       return show(request, reply, endingPage('Confirm that it is you', text, ways), 403)
     }
     const { statusCode = 500, code, name } = error as Partial<Error & { statusCode: number; code: string }>
     if (statusCode < 500) {
-      const page = endingPage('This cannot be done', 'The request was not understood.', [home])
+      const page = endingPage('This cannot be done', 'The request was not understood.', [homeLink])
       return show(request, reply, page, statusCode)
     }
     // The name and not the error, whose message or cause may quote what was sent.
     request.log.error({ error: code ?? name }, 'request failed')
     const text = 'It is not your fault, and it was written down. Please try again in a moment.'
-    return show(request, reply, endingPage('Something went wrong', text, [home]), 500)
+    return show(request, reply, endingPage('Something went wrong', text, [homeLink]), 500)
   })
 
   await app.register(signInRoutes, { publicUrl, provider, policy, sessions, cookies, show })
@@ -128,7 +136,6 @@ export async function buildIntranet(options: IntranetOptions): Promise<FastifyIn
   return app
 }
 
-const home = ['/', 'Go to the home page'] as const
 const coloredMark = mark.replace('currentColor', '#0a5ca8')
 
 /** A password is enough. Only for pages that are opened by GET. */

@@ -69,7 +69,7 @@ export function createOpenIdProvider(options: OpenIdProviderOptions): OpenIdProv
     // The library trusts TLS in place of the ID Token's signature, unless it is asked to verify both.
     const execute = [client.enableNonRepudiationChecks]
     if (issuer.startsWith('http:')) execute.push(client.allowInsecureRequests)
-    const authentication = client.PrivateKeyJwt({ key, kid: 'fabrikam' })
+    const authentication = client.PrivateKeyJwt(key)
     return client.discovery(new URL(issuer), clientId, metadata, authentication, { execute, timeout: timeoutSeconds })
   }
 

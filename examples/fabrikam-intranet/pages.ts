@@ -1,3 +1,4 @@
+import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { IdTokenClaims } from 'stepgate'
 import { html, type Markup, trusted } from '../authorization-server/html.js'
 import { customers, employees } from './directory.js'
@@ -9,6 +10,12 @@ export interface Page {
   readonly title: string
   readonly content: Markup
 }
+
+/** Sends a page, and says who is signed in. */
+export type ShowPage = (request: FastifyRequest, reply: FastifyReply, page: Page, statusCode?: number) => FastifyReply
+
+/** The way on that every page without a better one offers. */
+export const homeLink = ['/', 'Go to the home page'] as const
 
 const places = [
   ['/', 'Home'],

@@ -17,17 +17,16 @@ export const intranetStepUp = {
 export interface StartIntranetOptions extends Pick<IntranetOptions, 'logger'> {
   readonly host: string
   readonly port: number
-  /** Default: where it listens. */
-  readonly publicUrl?: string
   readonly issuer: string
   /** From `createIntranetClient`, known to the authorization server. */
   readonly client: IntranetClient
   readonly clock?: Clock
 }
 
-/** Starts the intranet. It listens whether or not the authorization server is up. Rejects with EADDRINUSE for a port that is taken. */
+/** Starts the intranet on loopback, where http will do. It listens whether or not the authorization server is up. Rejects with EADDRINUSE for a port that is taken. */
 export async function startIntranet(options: StartIntranetOptions): Promise<FastifyInstance> {
-  const { host, port, publicUrl = `http://${host}:${port}`, issuer, client, clock = systemClock, logger } = options
+  const { host, port, issuer, client, clock = systemClock, logger } = options
+  const publicUrl = `http://${host}:${port}`
   const provider = createOpenIdProvider({
     issuer,
     clientId: client.metadata.client_id,

@@ -1,9 +1,8 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { type IdTokenPolicy, isIdTokenSufficient, toReturnPath } from 'stepgate'
 import type { Cookies } from './cookies.js'
-import type { ShowPage } from './intranet.js'
 import { type OpenIdProvider, SignInFailed } from './openid-provider.js'
-import { endingPage } from './pages.js'
+import { endingPage, homeLink, type ShowPage } from './pages.js'
 import { type PendingSignIn, PendingSignIns } from './pending-sign-ins.js'
 import { newSecret, type SessionStore } from './sessions.js'
 
@@ -18,8 +17,6 @@ interface SignInRoutesOptions {
 
 type ReturnQuery = { Querystring: { return_to?: unknown } }
 type CallbackQuery = { Querystring: { state?: unknown } }
-
-const home = ['/', 'Go to the home page'] as const
 
 /** Signing in, the step-up, the way back from both, and signing out. */
 export async function signInRoutes(app: FastifyInstance, options: SignInRoutesOptions): Promise<void> {
@@ -44,7 +41,7 @@ export async function signInRoutes(app: FastifyInstance, options: SignInRoutesOp
     if (pending === undefined) {
       request.log.warn('a callback that belongs to no sign-in of this browser')
       const text = 'It was finished before, took longer than ten minutes, or was begun in another browser.'
-      return show(request, reply, endingPage('This sign-in is over', text, [home]), 400)
+      return show(request, reply, endingPage('This sign-in is over', text, [homeLink]), 400)
     }
     try {
       return await finish(request, reply, pending)
@@ -61,7 +58,7 @@ export async function signInRoutes(app: FastifyInstance, options: SignInRoutesOp
   )
   app.post('/logout', async (request, reply) => {
     if (!isFromOwnPage(request, publicUrl)) {
-      const page = endingPage('This cannot be done', 'This form came from another site.', [home])
+      const page = endingPage('This cannot be done', 'This form came from another site.', [homeLink])
       return show(request, reply, page, 403)
     }
     sessions.end(cookies.readSession(request))
@@ -75,7 +72,7 @@ export async function signInRoutes(app: FastifyInstance, options: SignInRoutesOp
   })
 
   app.get('/signed-out', (request, reply) => {
-    const ways = [['/login', 'Sign in again'], home] as const
+    const ways = [['/login', 'Sign in again'], homeLink] as const
     return show(request, reply, endingPage('You are signed out', 'Nobody can go on here without signing in.', ways))
   })
 
@@ -92,7 +89,7 @@ export async function signInRoutes(app: FastifyInstance, options: SignInRoutesOp
     try {
       const { url, checks } = await provider.begin(wanted)
       // Another tab may have a sign-in open, so the browser keeps the name it has.
-      const browser = cookies.readBrowser(request) ?? newSecret()
+      const browser = cookies.readBrowser(request) || newSecret()
       pendingSignIns.add({ kind, checks, returnPath, browser })
       cookies.writeBrowser(reply, browser)
       return reply.redirect(url.href, 303)
@@ -131,7 +128,7 @@ export async function signInRoutes(app: FastifyInstance, options: SignInRoutesOp
     const person = request.session?.claims['sub']
     request.log.warn({ person, fault: error.fault, detail: error.detail }, `${kind} failed`)
     const path = kind === 'step-up' ? '/login/mfa' : '/login'
-    const ways = [[`${path}?return_to=${encodeURIComponent(returnPath)}`, 'Try again'], home] as const
+    const ways = [[`${path}?return_to=${encodeURIComponent(returnPath)}`, 'Try again'], homeLink] as const
     switch (error.fault) {
       case 'denied': {
         const text =

@@ -63,7 +63,8 @@ t.test('RFC 9700 §4.11: an address of another site is no return path', (t) => {
     { toString: () => '/employees', length: 1 },
     new String('/employees'),
   ]
-  for (const attack of attacks) t.equal(toReturnPath(attack), undefined, String(attack).slice(0, 60))
+  for (const attack of attacks)
+    t.equal(toReturnPath(attack), undefined, encodeURIComponent(String(attack)).slice(0, 60))
   t.end()
 })
 
@@ -107,15 +108,17 @@ t.test('whatever is taken stays on the site, however often it is resolved', (t) 
     fc.string(),
     fc.array(piece, { maxLength: 12 }).map((pieces) => `/${pieces.join('')}`),
   )
-  fc.assert(
-    fc.property(text, fc.constantFrom('https://app.example', 'http://127.0.0.1:3000/deep/page?x'), (value, page) => {
+  const staying = fc.property(
+    text,
+    fc.constantFrom('https://app.example', 'http://127.0.0.1:3000/deep/page?x'),
+    (value, page) => {
       const path = toReturnPath(value)
       if (path === undefined) return true
       const once = new URL(path, page)
       return once.origin === new URL(page).origin && toReturnPath(path) === path && !/[^!-~]/.test(path)
-    }),
-    { numRuns: 5000 },
+    },
   )
+  t.doesNotThrow(() => fc.assert(staying, { numRuns: 5000 }))
   t.end()
 })
 
