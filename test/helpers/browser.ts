@@ -117,7 +117,8 @@ async function look(t: Test, page: Page, name: string): Promise<void> {
   await page.screenshot({ path: join(screenshotFolder, `${name}.png`), fullPage: true, animations: 'disabled' })
   // A page's policy forbids inline scripts, but not what comes over the debugging protocol.
   await page.evaluate(axeSource)
-  const violations = await page.evaluate(`axe.run({ resultTypes: ['violations'], preload: false }).then(({ violations }) => violations.map(({ id, nodes }) =>
+  const violations =
+    await page.evaluate(`axe.run({ resultTypes: ['violations'], preload: false }).then(({ violations }) => violations.map(({ id, nodes }) =>
     id + ': ' + nodes.map(({ target, failureSummary }) => target + ' ' + failureSummary).join('; ')))`)
   t.strictSame(violations, [], `${name}: axe finds nothing`)
   t.strictSame(await page.evaluate('layoutShifts.splice(0)'), [], `${name}: nothing moves by itself`)
