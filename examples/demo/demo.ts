@@ -13,8 +13,8 @@ import { demoHost, demoStepUp, readDemoSettings } from './settings.js'
 import { printTo } from './terminal.js'
 
 /**
- * Starts the authorization server, the API, the bank's front end and the intranet, plays the story once, says how to go on, and stays up until Ctrl-C. Any
- * fault is one line on stderr and exit code 1, with nothing left running.
+ * Starts the authorization server, the API, the bank's front end and the intranet, plays the story once, says how to go on,
+ * and stays up until Ctrl-C. Any fault is one line on stderr and exit code 1, with nothing left running.
  */
 
 const closers: (() => Promise<void>)[] = []

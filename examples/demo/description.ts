@@ -5,7 +5,7 @@ import { type DemoSettings, readDemoSettings } from './settings.js'
 export function describeDemo(settings: DemoSettings): string {
   const { apiUrl, issuer, bankWebUrl, intranetUrl, dataFolder, apiPort, issuerPort } = settings
   const places = [
-    ['Bank', `${bankWebUrl} (open this one in a browser)`],
+    ['Bank', `${bankWebUrl} (sign in as alice, and make a transfer)`],
     ['Intranet', `${intranetUrl} (click Customers, then Employees: the second asks for a second factor)`],
     ['API', `${apiUrl} (its documentation: ${apiUrl}/docs)`],
     ['Authorization server', issuer],
@@ -35,8 +35,8 @@ ${table(places)}
 
 ${table(people)}
 
-At the bank, sign in, make a transfer, and open "What happens" to see the exchange. For a code, put the secret into an
-authenticator app, or print one here:
+Open the bank in a browser; "What happens" on its page shows the exchange. For a code, put the secret into an authenticator app, or
+print one of ${demoUsers[0]?.username}'s here. A code works once, and the story above has used one: wait for the next if it is refused.
 
   node -p 'new (require("otpauth").TOTP)({ secret: "${demoUsers[0]?.totpSecret}" }).generate()'
 

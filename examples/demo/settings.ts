@@ -37,15 +37,15 @@ export function inPackage(path: string): string {
 }
 
 /**
- * Reads `DEMO_API_PORT`, `DEMO_ISSUER_PORT`, `DEMO_BANK_PORT`, `DEMO_INTRANET_PORT` and `DEMO_DATA_DIR`. Throws an Error that begins with the name of the
- * variable at fault. Touches no port and no file.
+ * Reads `DEMO_API_PORT`, `DEMO_ISSUER_PORT`, `DEMO_BANK_PORT`, `DEMO_INTRANET_PORT` and `DEMO_DATA_DIR`. Throws an Error that
+ * begins with the name of the variable at fault. Touches no port and no file.
  */
 export function readDemoSettings(environment: NodeJS.ProcessEnv): DemoSettings {
   const apiPort = readPort(environment, 'DEMO_API_PORT', defaultApiPort)
   const issuerPort = readPort(environment, 'DEMO_ISSUER_PORT', defaultIssuerPort)
   const bankWebPort = readPort(environment, 'DEMO_BANK_PORT', defaultBankWebPort)
-  if (apiPort === issuerPort) throw new Error('DEMO_ISSUER_PORT: must be another port than the API has')
   const intranetPort = readPort(environment, 'DEMO_INTRANET_PORT', defaultIntranetPort)
+  if (apiPort === issuerPort) throw new Error('DEMO_ISSUER_PORT: must be another port than the API has')
   if ([apiPort, issuerPort].includes(bankWebPort)) throw new Error('DEMO_BANK_PORT: must be a port of its own')
   if ([apiPort, issuerPort, bankWebPort].includes(intranetPort))
     throw new Error('DEMO_INTRANET_PORT: must be a port of its own')

@@ -132,7 +132,7 @@ t.test('the demo', async (t) => {
   for (const told of [
     '7. Reading goes on',
     `http://127.0.0.1:${apiPort}`,
-    `http://127.0.0.1:${bankPort} (open this one in a browser)`,
+    `http://127.0.0.1:${bankPort} (sign in as alice`,
     `http://127.0.0.1:${intranetPort} (click Customers`,
     alice.password,
     bob.totpSecret,
