@@ -15,26 +15,9 @@ import { findLastingPort } from './ports.js'
 import { startTcpProxy } from './tcp-proxy.js'
 
 const host = '127.0.0.1'
-const names = [
-  ...[
-    'alice',
-    'bea',
-    'carol',
-    'dora',
-    'emil',
-    'fred',
-    'gina',
-    'hugo',
-    'ines',
-    'jack',
-    'kim',
-    'lena',
-    'max',
-    'nora',
-    'otto',
-  ],
-  ...['pia', 'quin', 'rosa', 'sam', 'tina'],
-]
+const names = 'alice bea carol dora emil fred gina hugo ines jack kim lena max nora otto pia quin rosa sam tina'.split(
+  ' ',
+)
 const codeSteps = 8
 const codeSeconds = 30
 
