@@ -69,13 +69,13 @@ t.test('PostgreSQL that goes away', { skip: missingService('postgresql') }, asyn
     t.match(await health(), { ledger: 'reachable' })
     t.match(await payer.send(server.url, payment), { status: 201, replayed: false }, 'with the same token')
     await settlePayments(t, payer, { url: server.url, where, allowed: ['ledger-unavailable'] })
+    t.equal(await server.stop(), 0)
     const told = server.log.filter(({ msg }) => /^PostgreSQL/.test(String(msg)))
     t.match(told, [
       { level: 40, msg: 'PostgreSQL cannot be prepared yet' },
       { level: 30, msg: 'PostgreSQL is prepared' },
     ])
     t.equal(told.length, 2, 'the outage is told once')
-    t.equal(await server.stop(), 0)
     const again = await startServer(t, environment)
     await untilReady(again)
     const books = await auditBank(t, where, payer.acknowledged)

@@ -84,6 +84,7 @@ t.test('Redis', { skip: missingService('redis-server', 'openssl') }, async (t) =
     const books = await settlePayments(t, keyed, { url: servers[0]?.url as string, where })
     t.equal(books.transfers.length, payer.payments.length + keyed.payments.length)
     for (const [index, server] of servers.entries()) {
+      await until('the end of the outage is told', () => toldAboutRedis(server).at(-1)?.[0] === 30)
       const told = toldAboutRedis(server).slice(toldBefore[index])
       // A machine that is busy otherwise may add outages, but none is told twice, and none goes on.
       t.ok(told.length >= 4, 'both outages are told')
@@ -119,6 +120,7 @@ t.test('Redis', { skip: missingService('redis-server', 'openssl') }, async (t) =
     t.equal((await payer.pay(one.url)).status, 201)
     t.equal(await claims(), claimsBefore + 1, 'the token is claimed there')
     client.disconnect()
+    await until('the outage and its end are told', () => toldAboutRedis(other).length >= 2)
     t.match(toldAboutRedis(other), [
       [40, outOfReach, /ECONNREFUSED|ETIMEDOUT/],
       [30, 'Redis answers again'],
@@ -136,6 +138,7 @@ t.test('Redis', { skip: missingService('redis-server', 'openssl') }, async (t) =
     await untilReady([wary], '200 degraded')
     const payer = new Payer(mintFor(issuer))
     for (const { url } of [trusting, wary]) t.equal((await payer.pay(url)).status, 201)
+    await until('the outage is told', () => toldAboutRedis(wary).length > 0)
     t.match(toldAboutRedis(wary), [[40, outOfReach, /self-signed certificate|ETIMEDOUT/]])
     t.strictSame([await readiness(trusting), await readiness(wary)], ['200 ok', '200 degraded'])
   })
