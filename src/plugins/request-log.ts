@@ -1,6 +1,6 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
-import { type DestinationStream, destination, type LoggerOptions } from 'pino'
+import { type DestinationStream, destination, type LoggerOptions, pino } from 'pino'
 
 const writtenTogetherBytes = 4096
 const longestDelayMs = 100
@@ -12,17 +12,32 @@ let standardOutput: DestinationStream | undefined
  * pino's options for this server. Errors are named by type, code and stack, without the properties that libraries attach, such as a raw packet.
  * Lines go to standard output, many at once and at most 100 ms late, since a write for each would cost as much as what it tells of.
  * They are written out when the process exits; one that is killed or aborts loses those of the last 100 ms. When nobody reads them,
- * those beyond 8 MiB are dropped.
+ * those beyond 8 MiB are dropped, and counted in a line at `warn` once somebody does.
  */
 export function loggerOptions(level: string): LoggerOptions & { stream: DestinationStream } {
-  standardOutput ??= destination({
+  standardOutput ??= openStandardOutput()
+  return { level, serializers: { err: serializeError }, stream: standardOutput }
+}
+
+function openStandardOutput(): DestinationStream {
+  const stream = destination({
     dest: 1,
     sync: false,
     minLength: writtenTogetherBytes,
     periodicFlush: longestDelayMs,
     maxLength: maxUnwrittenBytes,
   })
-  return { level, serializers: { err: serializeError }, stream: standardOutput }
+  const log = pino(stream)
+  let dropped = 0
+  stream.on('drop', () => {
+    dropped += 1
+  })
+  stream.on('drain', () => {
+    if (dropped === 0) return
+    log.warn({ dropped }, 'log lines were dropped, since nobody read standard output')
+    dropped = 0
+  })
+  return stream
 }
 
 const mostNames = 5
