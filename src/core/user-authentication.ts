@@ -54,6 +54,41 @@ export function isUserAuthenticationSufficient(
   return strong && (maxAgeSeconds === undefined || isFresh(authentication.authTime, maxAgeSeconds, time))
 }
 
+/**
+ * Throws a TypeError that names the option and says what it must be, for callers without types: a string in place of an array would
+ * be searched for parts of itself, and a value that was left out would equal a claim that is left out. Empty arrays are fine.
+ */
+export function assertRequirement(requirement: UserAuthenticationRequirement, optionName: string): void {
+  const fail = (member: string, rule: string): never => {
+    throw new TypeError(`${optionName}${member}: must be ${rule}`)
+  }
+  if (!isObject(requirement)) fail('', 'an object with acrValues, amr, claim and maxAgeSeconds')
+  const { acrValues, amr, claim, maxAgeSeconds } = requirement
+  if (!isTextArray(acrValues)) fail('.acrValues', 'an array of non-empty strings, or [] to leave it out')
+  if (!isTextArray(amr)) fail('.amr', "an array of non-empty strings such as ['mfa'], or [] to leave it out")
+  if (claim !== undefined && !(isObject(claim) && isText(claim.name) && isText(claim.value))) {
+    fail('.claim', "undefined, or { name, value } with non-empty strings such as 'authentication_level' and 'mfa'")
+  }
+  if (maxAgeSeconds !== undefined && !isCount(maxAgeSeconds)) fail('.maxAgeSeconds', 'undefined, or whole seconds')
+}
+
+function isObject(value: unknown): value is object {
+  return typeof value === 'object' && value !== null
+}
+
+function isText(value: unknown): value is string {
+  return typeof value === 'string' && value !== ''
+}
+
+function isTextArray(value: unknown): value is readonly string[] {
+  return Array.isArray(value) && value.every(isText)
+}
+
+/** Whether the value is a whole number, not negative. */
+export function isCount(value: unknown): value is number {
+  return Number.isSafeInteger(value) && (value as number) >= 0
+}
+
 function isStringArray(value: unknown): value is readonly string[] {
   return Array.isArray(value) && value.every((member) => typeof member === 'string')
 }

@@ -4,6 +4,7 @@ import { type AccessRules, decideAccess, type RouteAccess } from '../core/access
 import type { AccessToken } from '../core/access-token.js'
 import { Refusal } from '../core/refusal.js'
 import { describePayment, isPaymentAuthorized, type Payment } from '../core/transaction-binding.js'
+import { assertRequirement } from '../core/user-authentication.js'
 
 export type AccessPolicyOptions = AccessRules
 
@@ -17,11 +18,13 @@ declare module 'fastify' {
 /**
  * Enforces the policy that each route declares in `config.access`: decides scope, lifetime and user authentication of the
  * verified token before the body is read, and once it is validated, whether the token is for this transaction (RFC 9396).
- * Nothing is exempt by its path; a route without a policy stops the boot.
+ * Nothing is exempt by its path; a route without a policy stops the boot, and so does a `userAuthentication` that is not as its type
+ * says (TypeError).
  */
 export default fp(
   async (app: FastifyInstance, options: AccessPolicyOptions) => {
-    const { transactionBinding } = options
+    const { transactionBinding, userAuthentication } = options
+    assertRequirement(userAuthentication, 'userAuthentication')
     const declarations: { config?: { access?: RouteAccess } | undefined; method: string | string[]; url: string }[] = []
     app.addHook('onRoute', (route) => {
       declarations.push(route)

@@ -41,6 +41,27 @@ t.test('what stops the boot', async (t) => {
     await t.rejects(boot, /'access-token'.*'access-policy'/s)
   })
 
+  t.test('a step-up that everybody would pass, as a caller without types may write it', async (t) => {
+    for (const change of [
+      { claim: { name: 'level' } },
+      { acrValues: 'mfa' },
+      { amr: [''] },
+      { maxAgeSeconds: '300' },
+    ]) {
+      const { app } = await buildService(t)
+      const userAuthentication = { ...noStepUp, ...change } as typeof noStepUp
+      const boot = async () => {
+        await app.register(async (scope) => {
+          await scope.register(accessPolicy, { ...options, userAuthentication })
+        })
+      }
+      await t.rejects(boot, {
+        name: 'TypeError',
+        message: new RegExp(`^userAuthentication\\.${Object.keys(change)[0]}: must`),
+      })
+    }
+  })
+
   t.test('single use without an access policy', async (t) => {
     const replayStore = new LruReplayStore({ maxEntries: 1, clock, whenFull: 'refuse' })
     const boot = async () => {

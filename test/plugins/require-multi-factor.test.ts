@@ -35,7 +35,9 @@ async function buildWebApp(
     requirement: anyLevel,
     leewaySeconds: 5,
     clock,
-    onAttempt: (attempt) => attempts.push(attempt),
+    onAttempt: (attempt) => {
+      attempts.push(attempt)
+    },
     ...changes,
   })
   app.route({
@@ -67,10 +69,18 @@ t.test('claims that do not suffice lead to the step-up and back', async (t) => {
     'no claim at all': {},
     'a password only': { acr: 'urn:example:pwd', amr: ['pwd'], authentication_level: 'normal' },
     'acr as an array': { acr: [acr] },
+    'acr as an object': { acr: { value: acr, toString: () => acr } },
+    'acr as null': { acr: null },
+    'an empty acr': { acr: '' },
     'acr in another case': { acr: acr.toUpperCase() },
     'amr as a string': { amr: 'mfa' },
+    'amr as an object': { amr: { 0: 'mfa', length: 1 } },
+    'no amr in the array': { amr: [] },
     'amr with an odd member': { amr: ['mfa', 1] },
     'the claim as an array': { authentication_level: ['mfa'] },
+    'the claim as undefined': { authentication_level: undefined },
+    'claims that are an array': [acr, 'mfa'] as unknown as IdTokenClaims,
+    'claims that are a string': acr as unknown as IdTokenClaims,
     'the values under each other’s names': { acr: 'mfa', amr: [acr], authentication_level: acr },
     'claims that are only inherited': Object.create({ acr, amr: ['mfa'], authentication_level: 'mfa' }),
   }
@@ -101,6 +111,12 @@ t.test('RFC 9470 §5: auth_time is held against the age that is allowed', async 
     [now * 1000, 303],
     [now + 0.5, 303],
     [Number.NaN, 303],
+    [Number.POSITIVE_INFINITY, 303],
+    [[now], 303],
+    [{ valueOf: () => now }, 303],
+    [true, 303],
+    [now + 86_400, 303],
+    [-now, 303],
   ]
   for (const [authTime, status] of cases) {
     const { app } = await buildWebApp(t, { acr, auth_time: authTime }, { requirement, clock })
@@ -157,7 +173,77 @@ t.test('claims may come from a store that is asked, and a fault in it lets nobod
   t.equal(broken.served(), 0)
 })
 
-t.test('what would let everybody in, or send people elsewhere, does not start', (t) => {
+t.test(
+  'a fault of the app’s own lets nobody in, reaches its error handler, and leaves the process alive',
+  async (t) => {
+    const requirement = { ...anyLevel, maxAgeSeconds: 300 }
+    const failing = (): never => {
+      throw new Error('the log is full')
+    }
+    const faults: Record<string, Partial<RequireMultiFactorOptions>> = {
+      'onAttempt throws': { onAttempt: failing },
+      'onAttempt is rejected': { onAttempt: async () => failing() },
+      'onAttempt is rejected later': { onAttempt: () => new Promise<void>(setImmediate).then(failing) },
+      'the clock throws': { requirement, clock: { nowMs: failing } },
+      'claims throws': { claims: failing },
+    }
+    const unhandled: unknown[] = []
+    const note = (reason: unknown) => unhandled.push(reason)
+    process.on('unhandledRejection', note)
+    t.teardown(() => process.off('unhandledRejection', note))
+    for (const [name, changes] of Object.entries(faults)) {
+      for (const method of ['GET', 'POST'] as const) {
+        const { app, served } = await buildWebApp(t, { acr: 'weak', auth_time: 1_700_000_000 }, changes)
+        const errors: string[] = []
+        app.addHook('onError', async (_request, _reply, error) => {
+          errors.push(error.message)
+        })
+        const response = await app.inject({ method, url: '/employees' })
+        t.match(response, { statusCode: 500, headers: { 'cache-control': 'no-store', location: undefined } }, name)
+        t.strictSame(errors, ['the log is full'])
+        t.equal(served(), 0)
+      }
+    }
+    const lost = await buildWebApp(
+      t,
+      { acr, auth_time: 1_700_000_000 },
+      { requirement, clock: { nowMs: () => Number.NaN } },
+    )
+    t.equal((await lost.app.inject('/employees')).statusCode, 303, 'a clock that has lost the time')
+    await new Promise(setImmediate)
+    t.strictSame(unhandled, [])
+  },
+)
+
+t.test('the person is sent away only once the attempt is written down', async (t) => {
+  const order: string[] = []
+  const { app } = await buildWebApp(t, undefined, {
+    onAttempt: async () => {
+      await new Promise(setImmediate)
+      order.push('written')
+    },
+  })
+  app.addHook('onSend', async () => void order.push('sent'))
+  await app.inject('/employees')
+  t.strictSame(order, ['written', 'sent'])
+})
+
+t.test('the way back is the address that the browser asked for, before rewriteUrl', async (t) => {
+  const app = Fastify({ rewriteUrl: ({ url = '' }) => url.replace(/^\/intranet(?=\/)/, '') })
+  t.teardown(() => app.close())
+  const preHandler = requireMultiFactor({
+    claims: () => undefined,
+    requirement: anyLevel,
+    leewaySeconds: 5,
+    clock: new ManualClock(),
+    stepUpPath: '/intranet/login/mfa',
+  })
+  app.get('/employees', { preHandler }, async () => 'salaries')
+  const { headers } = await app.inject('/intranet/employees?page=2')
+  t.equal(headers.location, '/intranet/login/mfa?return_to=%2Fintranet%2Femployees%3Fpage%3D2')
+})
+
+t.test('what would let everybody in, or send people elsewhere, does not start', async (t) => {
   const options = {
     claims: () => undefined,
     requirement: anyLevel,
@@ -169,6 +255,45 @@ t.test('what would let everybody in, or send people elsewhere, does not start', 
     name: 'TypeError',
     message: 'requirement: must name acr values, amr values or a claim',
   })
+
+  const requirement = (change: object) => ({ requirement: { ...anyLevel, ...change } })
+  const notTexts = [undefined, null, 'mfa', '', 7, { 0: 'mfa', length: 1 }, [''], ['mfa', undefined], [['mfa']]]
+  const noClaims = [null, 'authentication_level', {}, { name: 'level' }, { value: 'mfa' }, { name: 'level', value: '' }]
+  const notSeconds = [null, '300', -1, 0.5, Number.NaN, Number.POSITIVE_INFINITY]
+  const faults: [option: string, changes: object[]][] = [
+    ['requirement', [undefined, null, 'mfa'].map((value) => ({ requirement: value }))],
+    ['requirement.acrValues', notTexts.map((acrValues) => requirement({ acrValues }))],
+    ['requirement.amr', notTexts.map((amr) => requirement({ amr }))],
+    ['requirement.claim', noClaims.map((claim) => requirement({ claim }))],
+    [
+      'requirement.claim',
+      [
+        { name: '', value: 'mfa' },
+        { name: 'level', value: true },
+      ].map((claim) => requirement({ claim })),
+    ],
+    ['requirement.maxAgeSeconds', notSeconds.map((maxAgeSeconds) => requirement({ maxAgeSeconds }))],
+    ['leewaySeconds', [undefined, ...notSeconds].map((leewaySeconds) => ({ leewaySeconds }))],
+    ['clock', [undefined, null, {}, { nowMs: 7 }].map((clock) => ({ clock }))],
+    ['claims', [undefined, null, { acr }].map((claims) => ({ claims }))],
+    ['onAttempt', [null, 'log'].map((onAttempt) => ({ onAttempt }))],
+    ['stepUpPath', [null, 7, ['/login/mfa']].map((stepUpPath) => ({ stepUpPath }))],
+  ]
+  for (const [option, changes] of faults) {
+    for (const change of changes) {
+      const given = { ...options, ...change } as RequireMultiFactorOptions
+      const message = new RegExp(`^${option.replace('.', '\\.')}: must `)
+      t.throws(() => requireMultiFactor(given), { name: 'TypeError', message }, JSON.stringify(change))
+      if (!/requirement|leewaySeconds|clock/.test(option)) continue
+      t.throws(
+        () => isIdTokenSufficient({ acr }, given),
+        { name: 'TypeError', message },
+        'nor is anything decided by it',
+      )
+    }
+  }
+  t.doesNotThrow(() => requireMultiFactor({ ...options, ...requirement({ maxAgeSeconds: 0 }), leewaySeconds: 0 }))
+
   for (const stepUpPath of [
     'https://evil.example',
     '//evil.example',
@@ -179,7 +304,6 @@ t.test('what would let everybody in, or send people elsewhere, does not start', 
   ]) {
     t.throws(() => requireMultiFactor({ ...options, stepUpPath }), { name: 'TypeError' }, stepUpPath)
   }
-  t.end()
 })
 
 t.test('the same decision for the app’s own use', (t) => {
@@ -189,6 +313,7 @@ t.test('the same decision for the app’s own use', (t) => {
   t.equal(isIdTokenSufficient(undefined, policy), false)
   t.equal(isIdTokenSufficient(null, policy), false)
   const nothing = { acrValues: [], amr: [], claim: undefined, maxAgeSeconds: undefined }
-  t.equal(isIdTokenSufficient({ acr }, { ...policy, requirement: nothing }), false, 'no requirement is met by nobody')
+  const undecided = () => isIdTokenSufficient({ acr }, { ...policy, requirement: nothing })
+  t.throws(undecided, { name: 'TypeError' }, 'a requirement that everybody would meet')
   t.end()
 })
