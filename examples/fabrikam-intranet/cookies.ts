@@ -1,14 +1,14 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import { pendingSeconds } from './pending-sign-ins.js'
 
-/** The two cookies of the intranet. Each holds a secret that means nothing outside of the server's memory. */
+/** The cookies of the intranet: one with the id of the session, and one for each sign-in under way, named after its `state`. */
 export interface Cookies {
   readSession(request: FastifyRequest): string | undefined
   writeSession(reply: FastifyReply, id: string): void
   clearSession(reply: FastifyReply): void
-  /** Names the browser while a sign-in is under way, before there is a session. */
-  readBrowser(request: FastifyRequest): string | undefined
-  writeBrowser(reply: FastifyReply, secret: string): void
+  /** What the browser sends of the sign-ins that it began, by `state`. Unchecked. */
+  readSignIns(request: FastifyRequest): ReadonlyMap<string, string>
+  writeSignIn(reply: FastifyReply, state: string, value: string): void
+  clearSignIn(reply: FastifyReply, state: string): void
 }
 
 /**
@@ -16,17 +16,23 @@ export interface Cookies {
  * comes from another site. On https they are Secure and carry the prefix `__Host-` (RFC 6265bis §4.1.3.2), so no sibling host
  * can plant one.
  */
-export function createCookies(publicUrl: string): Cookies {
+export function createCookies(publicUrl: string, { signInSeconds }: { signInSeconds: number }): Cookies {
   const secure = publicUrl.startsWith('https:')
   const prefix = secure ? '__Host-' : ''
   const session = `${prefix}fabrikam_session`
-  const browser = `${prefix}fabrikam_sign_in`
+  const signIn = `${prefix}fabrikam_sign_in_`
   const attributes = { path: '/', httpOnly: true, sameSite: 'lax', secure } as const
   return {
     readSession: ({ cookies }) => cookies[session],
     writeSession: (reply, id) => void reply.setCookie(session, id, attributes),
     clearSession: (reply) => void reply.clearCookie(session, attributes),
-    readBrowser: ({ cookies }) => cookies[browser],
-    writeBrowser: (reply, secret) => void reply.setCookie(browser, secret, { ...attributes, maxAge: pendingSeconds }),
+    readSignIns({ cookies }) {
+      const named = Object.entries(cookies).filter(([name]) => name.startsWith(signIn))
+      const byState = named.map(([name, value = '']) => [name.slice(signIn.length), value] as const)
+      return new Map(byState.filter(([state]) => /^[\w-]{43}$/.test(state)))
+    },
+    writeSignIn: (reply, state, value) =>
+      void reply.setCookie(signIn + state, value, { ...attributes, maxAge: signInSeconds }),
+    clearSignIn: (reply, state) => void reply.clearCookie(signIn + state, attributes),
   }
 }

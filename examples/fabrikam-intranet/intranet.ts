@@ -6,7 +6,7 @@ import Fastify, {
   type FastifyRequest,
   LogController,
 } from 'fastify'
-import { type Clock, type IdTokenPolicy, isIdTokenSufficient, MultiFactorRequired, requireMultiFactor } from 'stepgate'
+import { type Clock, isIdTokenSufficient, MultiFactorRequired, requireMultiFactor } from 'stepgate'
 import { createCookies } from './cookies.js'
 import type { OpenIdProvider } from './openid-provider.js'
 import { contentSecurityPolicy, mark } from './page-style.js'
@@ -20,8 +20,9 @@ import {
   renderPage,
   type ShowPage,
 } from './pages.js'
+import { pendingSeconds } from './pending-sign-ins.js'
 import { type Session, SessionStore } from './sessions.js'
-import { signInRoutes } from './sign-in-routes.js'
+import { type StepUpPolicy, signInRoutes } from './sign-in-routes.js'
 
 declare module 'fastify' {
   interface FastifyRequest {
@@ -36,7 +37,7 @@ export interface IntranetOptions {
   readonly issuer: string
   readonly provider: OpenIdProvider
   /** What the page of the employees needs: any of acr, amr and the rule's own claim, and how recent. */
-  readonly stepUp: IdTokenPolicy['requirement'] & { readonly maxAgeSeconds: number }
+  readonly stepUp: StepUpPolicy['requirement']
   readonly clock: Clock
   /** Of Fastify's options: where the log goes. None by default. */
   readonly logger?: FastifyBaseLogger
@@ -47,13 +48,13 @@ const leewaySeconds = 5
 
 /**
  * The intranet: Customers after a password, Employees after multi-factor authentication. Pages are made on the server, and
- * the browser holds two cookies and no token.
+ * the browser holds cookies and no token.
  */
 export async function buildIntranet(options: IntranetOptions): Promise<FastifyInstance> {
   const { publicUrl, issuer, provider, stepUp, clock, logger } = options
-  const policy: IdTokenPolicy = { requirement: stepUp, leewaySeconds, clock }
+  const policy: StepUpPolicy = { requirement: stepUp, leewaySeconds, clock }
   const sessions = new SessionStore(clock)
-  const cookies = createCookies(publicUrl)
+  const cookies = createCookies(publicUrl, { signInSeconds: pendingSeconds })
   const csp = contentSecurityPolicy(issuer)
 
   // Fastify's own request lines hold the URL, and that of a callback holds a code.
@@ -141,5 +142,5 @@ const coloredMark = mark.replace('currentColor', '#0a5ca8')
 /** A password is enough. Only for pages that are opened by GET. */
 async function requireSignIn(request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply | undefined> {
   if (request.session !== null) return undefined
-  return reply.redirect(`/login?return_to=${encodeURIComponent(request.url)}`, 303)
+  return reply.redirect(`/login?return_to=${encodeURIComponent(request.originalUrl)}`, 303)
 }

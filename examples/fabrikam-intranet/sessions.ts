@@ -8,7 +8,7 @@ export interface Session {
   readonly claims: IdTokenClaims
   /** The claims before the last step-up, to show what it changed. */
   readonly claimsBefore: IdTokenClaims | undefined
-  /** When the person signed in, for the longest time that a session may last. A step-up does not move it. */
+  /** When the person signed in, for the longest time that a session may last. A step-up does not move it, a new sign-in does. */
   readonly startedMs: number
 }
 
@@ -19,6 +19,7 @@ const maxSessions = 10_000
 /**
  * Sessions on the server, by an id that cannot be guessed. One ends after 30 minutes without a request, after 8 hours in any
  * case, and when 10,000 newer ones push it out. Kept in memory: a restart ends all. Several processes need a shared store.
+ * Nothing but the person at this browser ends one earlier: there is no back-channel logout.
  */
 export class SessionStore {
   readonly #clock: Clock
@@ -41,7 +42,7 @@ export class SessionStore {
    */
   renew(oldId: string | undefined, session: Session): string {
     if (oldId !== undefined) this.#sessions.delete(oldId)
-    const id = newSecret()
+    const id = randomBytes(32).toString('base64url')
     this.#sessions.set(id, session)
     return id
   }
@@ -54,9 +55,4 @@ export class SessionStore {
   end(id: string | undefined): void {
     if (id !== undefined) this.#sessions.delete(id)
   }
-}
-
-/** 256 bits that nobody can guess. */
-export function newSecret(): string {
-  return randomBytes(32).toString('base64url')
 }

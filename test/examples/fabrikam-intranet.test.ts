@@ -2,92 +2,12 @@ import { generateKeyPairSync } from 'node:crypto'
 import type { FastifyInstance } from 'fastify'
 import { requireMultiFactor } from 'stepgate'
 import t, { type Test } from 'tap'
-import { HeadlessBrowser, type Visit } from '../../examples/demo/headless-browser.js'
 import { buildIntranet } from '../../examples/fabrikam-intranet/intranet.js'
 import { createOpenIdProvider } from '../../examples/fabrikam-intranet/openid-provider.js'
 import { intranetStepUp } from '../../examples/fabrikam-intranet/server.js'
-import { alice, bob, type IntranetWithLogins, startIntranetWithLogins } from '../helpers/intranet-with-logins.js'
+import { ownForm, Visitor } from '../helpers/intranet-visitor.js'
+import { bob, startIntranetWithLogins } from '../helpers/intranet-with-logins.js'
 import { ManualClock } from '../helpers/manual-clock.js'
-
-interface Answer {
-  readonly status: number
-  readonly headers: Headers
-  readonly location: string | undefined
-  readonly text: string
-}
-
-/** Somebody at a browser: cookies for the intranet, and a session of their own at the authorization server. */
-class Visitor {
-  readonly cookies = new Map<string, string>()
-  readonly #world: IntranetWithLogins
-  readonly #browser: HeadlessBrowser
-  /** What the authorization server's pages asked for, in order. */
-  asked: string[] = []
-
-  constructor(world: IntranetWithLogins) {
-    this.#world = world
-    this.#browser = new HeadlessBrowser(world.issuer, `${world.url}/callback`)
-  }
-
-  async send(path: string, init: RequestInit = {}): Promise<Answer> {
-    const headers = new Headers(init.headers)
-    headers.set('cookie', [...this.cookies].map((pair) => pair.join('=')).join('; '))
-    const response = await fetch(new URL(path, this.#world.url), { ...init, headers, redirect: 'manual' })
-    for (const line of response.headers.getSetCookie()) {
-      const [, name = '', value = ''] = /^([^=]+)=([^;]*)/.exec(line) ?? []
-      if (value === '') this.cookies.delete(name)
-      else this.cookies.set(name, value)
-    }
-    const { status } = response
-    const location = response.headers.get('location') ?? undefined
-    return { status, headers: response.headers, location, text: await response.text() }
-  }
-
-  get session(): string | undefined {
-    return this.cookies.get('fabrikam_session')
-  }
-
-  /** Opens a page of the intranet and follows it as far as the authorization server. */
-  async open(path: string): Promise<URL> {
-    let next = path
-    for (let redirects = 0; redirects < 3; redirects++) {
-      const { location } = await this.send(next)
-      if (location === undefined) break
-      if (location.startsWith(this.#world.issuer)) return new URL(location)
-      next = location
-    }
-    throw new Error(`${path} did not lead to the authorization server`)
-  }
-
-  /** Answers the authorization server's pages as a person does, or cancels. Returns the path that leads back. */
-  async answer(url: URL, { person = alice, cancel = false } = {}): Promise<string> {
-    this.asked = []
-    let visit: Visit = await this.#browser.open(url)
-    while (visit.kind === 'page') {
-      const { page } = visit
-      if (page.alert !== undefined || this.asked.length > 3) throw new Error(page.alert ?? 'too many pages')
-      const question = page.fields.has('password') ? 'password' : 'second factor'
-      this.asked.push(question)
-      if (cancel) {
-        const fields = new Map([...page.fields, ['action', 'cancel']])
-        visit = await this.#browser.submit({ ...page, fields }, {})
-      } else if (question === 'password') {
-        visit = await this.#browser.submit(page, { username: person.username, password: person.password })
-      } else visit = await this.#browser.submit(page, { answer: this.#world.nextCode(person) })
-    }
-    return visit.url.pathname + visit.url.search
-  }
-
-  /** Goes all the way: to the page, to the authorization server, and back. */
-  async visit(path: string, options: Parameters<Visitor['answer']>[1] = {}): Promise<Answer> {
-    return this.send(await this.answer(await this.open(path), options))
-  }
-}
-
-const ownForm = (url: string) => ({
-  method: 'POST',
-  headers: { origin: url, 'content-type': 'application/x-www-form-urlencoded' },
-})
 
 t.test('the story: Customers after a password, Employees only with the second factor', async (t) => {
   const world = await startIntranetWithLogins(t)
@@ -151,7 +71,11 @@ t.test('RFC 9700 §2.1.1, RFC 9470 §4: what is asked of the authorization serve
     max_age: undefined,
   })
   const stepUp = Object.fromEntries((await visitor.open('/login/mfa')).searchParams)
-  t.match(stepUp, { scope: 'openid step_up', acr_values: 'urn:stepgate:acr:mfa', max_age: '900' })
+  t.match(
+    stepUp,
+    { scope: 'openid step_up', acr_values: 'urn:stepgate:acr:mfa', max_age: '840' },
+    'a minute less than is checked',
+  )
   for (const name of ['state', 'nonce', 'code_challenge']) t.not(stepUp[name], signIn[name], `${name} is fresh`)
 })
 
@@ -304,15 +228,26 @@ t.test('ASVS 7.2.4: the session id is new after each authentication, and a plant
 
 t.test('somebody else who steps up in the same browser gets a session of their own', async (t) => {
   const world = await startIntranetWithLogins(t)
+  const minutes = (count: number) => world.clock.advance(count * 60_000)
   const visitor = new Visitor(world)
   await visitor.visit('/login')
+  // A browser with alice's session here, and nobody's at the authorization server.
   const other = new Visitor(world)
   other.cookies.set('fabrikam_session', visitor.session as string)
-  await other.visit('/login/mfa', { person: bob })
+  minutes(20)
+  t.match(await other.send('/profile'), { status: 200, text: '<span>alice</span>' })
+  t.match(await other.visit('/login/mfa', { person: bob }), { status: 303 })
+  t.strictSame(other.asked, ['password', 'second factor'])
   const profile = await other.send('/profile')
-  t.match(profile.text, 'bob')
+  t.match(profile.text, '<span>bob</span>')
+  t.match(profile.text.replaceAll('<wbr>', ''), '<code>&quot;bob&quot;</code>')
   t.notMatch(profile.text, 'alice')
-  t.notMatch(profile.text, '>Before<')
+  t.notMatch(profile.text, '>Before<', 'nothing of what alice was')
+  t.match(await visitor.send('/customers'), { status: 303 }, 'alice’s session has ended')
+  for (let passed = 0; passed < 8 * 60; passed += 20) {
+    t.match(await other.send('/customers'), { status: 200 }, `bob’s lasts its own 8 hours: after ${passed} minutes`)
+    minutes(20)
+  }
 })
 
 t.test('RFC 9700 §4.11: the way back leads into the intranet only', async (t) => {
@@ -407,6 +342,15 @@ t.test(
     }
     minutes(1)
     t.match(await visitor.send('/customers'), { status: 303 }, 'a step-up does not prolong it')
+
+    await visitor.visit('/login')
+    for (let passed = 0; passed < 12 * 60; passed += 20) {
+      if (passed === 240) await visitor.visit('/login')
+      t.match(await visitor.send('/customers'), { status: 200 }, `after ${passed} minutes`)
+      minutes(20)
+    }
+    minutes(1)
+    t.match(await visitor.send('/customers'), { status: 303 }, 'a new sign-in begins anew')
   },
 )
 
@@ -417,7 +361,9 @@ t.test('without the authorization server the intranet says so, signs out, and re
   const down = await visitor.send('/login?return_to=/customers')
   t.match(down, { status: 503, text: 'The sign-in service cannot be reached' })
   t.equal(down.headers.get('retry-after'), '5')
-  t.match(await visitor.send('/logout', ownForm(world.url)), { status: 303, location: '/signed-out' })
+  const signedOut = await visitor.send('/logout', ownForm(world.url))
+  t.match(signedOut, { status: 200, text: 'you may still be signed in there', location: undefined })
+  t.match(world.log.at(-1), { level: 40, msg: 'signed out here only', fault: 'unavailable', detail: /./ })
   await world.restartIssuer()
   const path = await visitor.answer(await visitor.open('/customers'))
   await world.stopIssuer()
@@ -426,6 +372,8 @@ t.test('without the authorization server the intranet says so, signs out, and re
   await world.restartIssuer()
   t.match(await visitor.visit('/customers'), { status: 303, location: '/customers' }, 'with new keys as well')
 })
+
+const state = 'x'.repeat(43)
 
 /** The intranet without a listener, for what needs no authorization server. */
 async function buildAlone(t: Test, publicUrl: string): Promise<FastifyInstance> {
@@ -439,7 +387,7 @@ async function buildAlone(t: Test, publicUrl: string): Promise<FastifyInstance> 
   })
   const begin = async () => ({
     url: new URL('https://login.example/auth'),
-    checks: { state: 'state', nonce: 'nonce', pkceCodeVerifier: 'verifier', maxAgeSeconds: undefined },
+    checks: { state, nonce: 'nonce', pkceCodeVerifier: 'verifier', maxAgeSeconds: undefined },
   })
   const finish = async () => ({ sub: '<alice>', acr: 'weak' })
   const clock = new ManualClock()
@@ -464,14 +412,15 @@ t.test('RFC 6265bis §4.1.3: the cookies’ attributes', async (t) => {
     const [browser = ''] = [away.headers['set-cookie']].flat()
     t.match(
       browser,
-      new RegExp(`^${prefix}fabrikam_sign_in=[\\w-]{43}; Max-Age=600; Path=/; HttpOnly${secure}; SameSite=Lax$`),
+      new RegExp(
+        `^${prefix}fabrikam_sign_in_x{43}=[\\w-]{200,400}; Max-Age=600; Path=/; HttpOnly${secure}; SameSite=Lax$`,
+      ),
     )
     const cookie = browser.slice(0, browser.indexOf(';'))
-    const back = await app.inject({ url: '/callback?code=any&state=state', headers: { cookie } })
-    t.match(
-      back.headers['set-cookie'],
-      new RegExp(`^${prefix}fabrikam_session=[\\w-]{43}; Path=/; HttpOnly${secure}; SameSite=Lax$`),
-    )
+    const back = await app.inject({ url: `/callback?code=any&state=${state}`, headers: { cookie } })
+    const [taken, session] = [back.headers['set-cookie']].flat()
+    t.match(taken, new RegExp(`^${prefix}fabrikam_sign_in_x{43}=; Max-Age=0; Path=/; Expires=Thu, 01 Jan 1970`))
+    t.match(session, new RegExp(`^${prefix}fabrikam_session=[\\w-]{43}; Path=/; HttpOnly${secure}; SameSite=Lax$`))
   }
 })
 
@@ -518,8 +467,11 @@ t.test('what a claim says is shown as text', async (t) => {
   const away = await app.inject('/login')
   const cookie = (line: unknown) => /^[^;]*/.exec(String(line))?.[0] as string
   const headers = { cookie: cookie(away.headers['set-cookie']) }
-  const back = await app.inject({ url: '/callback?code=any&state=state', headers })
-  const page = await app.inject({ url: '/profile', headers: { cookie: cookie(back.headers['set-cookie']) } })
+  const back = await app.inject({ url: `/callback?code=any&state=${state}`, headers })
+  const page = await app.inject({
+    url: '/profile',
+    headers: { cookie: cookie([back.headers['set-cookie']].flat()[1]) },
+  })
   t.match(page.body, '&lt;alice&gt;')
   t.notMatch(page.body, '<alice>')
 })
