@@ -7,7 +7,7 @@ export const style = `
   --page: #f5f6f8; --surface: #fff; --line: #dde1e7; --text: #19202b; --quiet: #566071;
   --accent: #0a5ca8; --on-accent: #fff; --accent-soft: #e6f0fa;
   --good: #14653a; --good-soft: #e3f3e9; --strong: #7a4a00; --strong-soft: #fdf0d8;
-  font: 1rem/1.6 system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", sans-serif;
+  font: 1.0625rem/1.55 -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif;
   -webkit-text-size-adjust: 100%;
 }
 @media (prefers-color-scheme: dark) {

