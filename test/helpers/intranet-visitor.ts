@@ -2,7 +2,7 @@ import { HeadlessBrowser, type Visit } from '../../examples/demo/headless-browse
 import { alice, type IntranetWithLogins } from './intranet-with-logins.js'
 
 /** What the intranet answered. */
-export interface Answer {
+interface Answer {
   readonly status: number
   readonly headers: Headers
   readonly location: string | undefined

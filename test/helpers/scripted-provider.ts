@@ -2,11 +2,11 @@ import type { Test } from 'tap'
 import { type Claims, signCompact, TestIssuer } from './test-issuer.js'
 
 /** What the provider puts into its next ID Tokens, in place of what is right. */
-export interface Script {
+interface Script {
   /** Claims to change; undefined leaves one out. */
   claims: Claims
   header: Record<string, unknown>
-  /** The number of the key that signs, of those in the JWK Set; another one otherwise. */
+  /** Signs with a key that is not in the JWK Set, under the name of one that is. */
   foreignKey: boolean
 }
 
