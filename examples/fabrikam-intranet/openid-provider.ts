@@ -42,7 +42,10 @@ export interface OpenIdProvider {
    * auth_time where a max_age was asked for. Throws SignInFailed. The access token is dropped, since there is no API to call.
    */
   finish(callbackUrl: URL, checks: SignInChecks): Promise<IdTokenClaims>
-  /** Where a person signs out of the authorization server too (OpenID Connect RP-Initiated Logout 1.0). */
+  /**
+   * Where a person signs out of the authorization server too (OpenID Connect RP-Initiated Logout 1.0). Throws SignInFailed, also for
+   * one that knows no such place.
+   */
   signOutUrl(): Promise<URL>
 }
 
@@ -122,7 +125,12 @@ export function createOpenIdProvider(options: OpenIdProviderOptions): OpenIdProv
     },
 
     async signOutUrl() {
-      return client.buildEndSessionUrl(await configuration(), { post_logout_redirect_uri: postLogoutRedirectUri })
+      const config = await configuration()
+      try {
+        return client.buildEndSessionUrl(config, { post_logout_redirect_uri: postLogoutRedirectUri })
+      } catch (error) {
+        throw new SignInFailed('unavailable', codeOf(error), error)
+      }
     },
   }
 }

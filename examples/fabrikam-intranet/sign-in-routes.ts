@@ -83,7 +83,7 @@ export async function signInRoutes(app: FastifyInstance, options: SignInRoutesOp
       if (!(error instanceof SignInFailed)) throw error
       request.log.warn({ fault: error.fault, detail: error.detail }, 'signed out here only')
       const text =
-        'The sign-in service cannot be reached, so you may still be signed in there. Close the browser if others use it.'
+        'The sign-in service could not be asked to do the same, so you may still be signed in there. Close the browser if others use it.'
       return show(request, reply, endingPage('You are signed out here', text, [homeLink]))
     }
   })
@@ -120,7 +120,9 @@ export async function signInRoutes(app: FastifyInstance, options: SignInRoutesOp
     const query = request.originalUrl.slice(request.originalUrl.indexOf('?'))
     const claims = await provider.finish(new URL(`/callback${query}`, publicUrl), pending.checks)
     const person = personOf(claims)
-    const before = request.session
+    // Not what the request began with: somebody may have signed out while the code was redeemed.
+    const before = sessions.find(cookies.readSession(request)) ?? null
+    request.session = before
     if (!isBrowserAsBefore({ began: pending.person, now: personOf(before?.claims), answer: person })) {
       request.log.warn({ person }, `${pending.kind} came back after somebody signed out or in`)
       return showOver(request, reply)

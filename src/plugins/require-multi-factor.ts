@@ -74,7 +74,7 @@ export function requireMultiFactor(options: RequireMultiFactorOptions) {
     if (isIdTokenSufficient(idToken, policy)) return undefined
     const isRepeatable = request.method === 'GET' || request.method === 'HEAD'
     const returnPath = isRepeatable ? toReturnPath(request.originalUrl) : undefined
-    await onAttempt?.({ isSignedIn: (idToken ?? undefined) !== undefined, returnPath }, request)
+    await onAttempt?.({ isSignedIn: idToken !== undefined && idToken !== null, returnPath }, request)
     if (!isRepeatable) throw new MultiFactorRequired(stepUpPath)
     const query = returnPath === undefined ? '' : `?return_to=${encodeURIComponent(returnPath)}`
     return reply.redirect(stepUpPath + query, 303)

@@ -232,6 +232,23 @@ t.test('a step-up that comes back after its session ended is refused', async (t)
   t.match(await late.send(path), over, 'the eight hours were over meanwhile')
 })
 
+t.test('a step-up whose session ends while its code is redeemed is refused', async (t) => {
+  const { script, url, openBrowser } = await startWithScript(t)
+  const browser = openBrowser()
+  await browser.open('/customers')
+  const cookie = `fabrikam_session=${browser.cookies.get('fabrikam_session')}`
+  const form = ownForm(url)
+  script.claims = { acr, auth_time: Math.floor(Date.now() / 1000) }
+  script.meanwhile = async () => {
+    const signOut = await fetch(`${url}/logout`, { ...form, headers: { ...form.headers, cookie } })
+    t.equal(signOut.status, 200)
+    t.match(await signOut.text(), 'You are signed out here', 'with a provider that has no place to sign out')
+  }
+  t.match(await browser.open('/employees'), { status: 400, text: 'This sign-in is over' })
+  script.meanwhile = async () => undefined
+  t.match(await browser.open('/signed-out'), { status: 200, path: '/signed-out' }, 'nobody is signed in')
+})
+
 t.test('login CSRF: an answer about somebody else does not replace a session that began meanwhile', async (t) => {
   const world = await startIntranetWithLogins(t)
   const attacker = new Visitor(world)

@@ -8,6 +8,8 @@ interface Script {
   header: Record<string, unknown>
   /** Signs with a key that is not in the JWK Set, under the name of one that is. */
   foreignKey: boolean
+  /** What happens while a code is redeemed. */
+  meanwhile: () => Promise<unknown>
 }
 
 /**
@@ -19,7 +21,7 @@ export async function startScriptedProvider(t: Test, { clientId }: { clientId: s
   t.teardown(() => issuer.stop())
   const foreign = await TestIssuer.start()
   t.teardown(() => foreign.stop())
-  const script: Script = { claims: {}, header: {}, foreignKey: false }
+  const script: Script = { claims: {}, header: {}, foreignKey: false, meanwhile: async () => undefined }
   const nonces = new Map<string, string>()
   /** The authorization requests, in order. */
   const asked: URLSearchParams[] = []
@@ -54,7 +56,8 @@ export async function startScriptedProvider(t: Test, { clientId }: { clientId: s
         request.on('data', (chunk) => {
           form += chunk
         })
-        request.on('end', () => {
+        request.on('end', async () => {
+          await script.meanwhile()
           const nonce = nonces.get(new URLSearchParams(form).get('code') as string)
           const now = Math.floor(Date.now() / 1000)
           const claims = {
