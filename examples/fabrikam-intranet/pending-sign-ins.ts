@@ -1,5 +1,6 @@
-import { createCipheriv, createDecipheriv, randomBytes } from 'node:crypto'
+import { randomBytes } from 'node:crypto'
 import type { FastifyReply, FastifyRequest } from 'fastify'
+import { EncryptJWT, errors, jwtDecrypt } from 'jose'
 import type { Clock } from 'stepgate'
 import type { Cookies } from './cookies.js'
 import type { SignInChecks } from './openid-provider.js'
@@ -37,22 +38,27 @@ export class PendingSignIns {
   }
 
   /** Gives a sign-in to the browser, in place of its oldest one when it has many. */
-  add(request: FastifyRequest, reply: FastifyReply, pending: PendingSignIn): void {
+  async add(request: FastifyRequest, reply: FastifyReply, pending: PendingSignIn): Promise<void> {
     const { state } = pending.checks
-    const before = [...this.#cookies.readSignIns(request)]
-      .map(([name, sealed]) => ({ name, beganMs: this.#open(name, sealed)?.beganMs ?? 0 }))
-      .sort((one, other) => other.beganMs - one.beganMs)
-    for (const { name } of before.slice(maxPending - 1)) this.#cookies.clearSignIn(reply, name)
-    this.#cookies.writeSignIn(reply, state, this.#seal(state, { ...pending, beganMs: this.#clock.nowMs() }))
+    const before = await Promise.all(
+      [...this.#cookies.readSignIns(request)].map(async ([name, sealed]) => {
+        const opened = await this.#open(name, sealed)
+        return { name, beganMs: opened?.beganMs ?? 0 }
+      }),
+    )
+    const oldest = before.sort((one, other) => other.beganMs - one.beganMs).slice(maxPending - 1)
+    for (const { name } of oldest) this.#cookies.clearSignIn(reply, name)
+    const sealed = await this.#seal(state, { ...pending, beganMs: this.#clock.nowMs() })
+    this.#cookies.writeSignIn(reply, state, sealed)
   }
 
   /** Takes back the sign-in of this `state`, once. Undefined where this browser did not begin it, or too long ago. */
-  take(request: FastifyRequest, reply: FastifyReply, state: unknown): PendingSignIn | undefined {
+  async take(request: FastifyRequest, reply: FastifyReply, state: unknown): Promise<PendingSignIn | undefined> {
     if (typeof state !== 'string') return undefined
     const sealed = this.#cookies.readSignIns(request).get(state)
     if (sealed === undefined) return undefined
     this.#cookies.clearSignIn(reply, state)
-    const pending = this.#open(state, sealed)
+    const pending = await this.#open(state, sealed)
     return pending && this.#clock.nowMs() - pending.beganMs < pendingSeconds * 1000 ? pending : undefined
   }
 
@@ -61,22 +67,22 @@ export class PendingSignIns {
     for (const state of this.#cookies.readSignIns(request).keys()) this.#cookies.clearSignIn(reply, state)
   }
 
-  #seal(state: string, content: Sealed): string {
-    const iv = randomBytes(12)
-    const cipher = createCipheriv('aes-256-gcm', this.#key, iv).setAAD(Buffer.from(state))
-    const text = Buffer.concat([cipher.update(JSON.stringify(content)), cipher.final()])
-    return Buffer.concat([iv, cipher.getAuthTag(), text]).toString('base64url')
+  #seal(state: string, content: Sealed): Promise<string> {
+    const token = new EncryptJWT({ ...content }).setJti(state)
+    return token.setProtectedHeader({ alg: 'dir', enc: 'A256GCM' }).encrypt(this.#key)
   }
 
-  #open(state: string, sealed: string): Sealed | undefined {
-    const bytes = Buffer.from(sealed, 'base64url')
+  async #open(state: string, sealed: string): Promise<Sealed | undefined> {
     try {
-      const decipher = createDecipheriv('aes-256-gcm', this.#key, bytes.subarray(0, 12), { authTagLength: 16 })
-      decipher.setAAD(Buffer.from(state)).setAuthTag(bytes.subarray(12, 28))
-      return JSON.parse(Buffer.concat([decipher.update(bytes.subarray(28)), decipher.final()]).toString())
-    } catch {
+      const { payload } = await jwtDecrypt<Sealed>(sealed, this.#key, {
+        keyManagementAlgorithms: ['dir'],
+        contentEncryptionAlgorithms: ['A256GCM'],
+      })
+      return payload.jti === state ? payload : undefined
+    } catch (error) {
       // Made by nobody here, or by the process before this one.
-      return undefined
+      if (error instanceof errors.JOSEError) return undefined
+      throw error
     }
   }
 }

@@ -50,7 +50,7 @@ export async function signInRoutes(app: FastifyInstance, options: SignInRoutesOp
   )
 
   app.get<CallbackQuery>('/callback', async (request, reply) => {
-    const pending = pendingSignIns.take(request, reply, request.query.state)
+    const pending = await pendingSignIns.take(request, reply, request.query.state)
     if (pending === undefined) {
       request.log.warn('a callback that belongs to no sign-in of this browser')
       return showOver(request, reply)
@@ -109,7 +109,7 @@ export async function signInRoutes(app: FastifyInstance, options: SignInRoutesOp
         : { scope: 'openid step_up', acrValues: requirement.acrValues, maxAgeSeconds }
     try {
       const { url, checks } = await provider.begin(wanted)
-      pendingSignIns.add(request, reply, { kind, checks, returnPath, person: personOf(request.session?.claims) })
+      await pendingSignIns.add(request, reply, { kind, checks, returnPath, person: personOf(request.session?.claims) })
       return reply.redirect(url.href, 303)
     } catch (error) {
       return explain(request, reply, { error, pending: { kind, returnPath } })

@@ -413,7 +413,7 @@ t.test('RFC 6265bis §4.1.3: the cookies’ attributes', async (t) => {
     t.match(
       browser,
       new RegExp(
-        `^${prefix}fabrikam_sign_in_x{43}=[\\w-]{200,400}; Max-Age=600; Path=/; HttpOnly${secure}; SameSite=Lax$`,
+        `^${prefix}fabrikam_sign_in_x{43}=[\\w.-]{200,400}; Max-Age=600; Path=/; HttpOnly${secure}; SameSite=Lax$`,
       ),
     )
     const cookie = browser.slice(0, browser.indexOf(';'))
