@@ -9,27 +9,46 @@ import {
 /**
  * `fetch` for an API that asks for step-up. Copy this file: it knows OAuth and nothing of this bank.
  *
- * It attaches the access token with a DPoP proof (RFC 9449), repeats a request whose proof was not taken, and turns the
- * challenges of RFC 6750 and RFC 9470 into errors that hold exactly what to ask the authorization server for. It does not
- * redirect, store or renew anything: when to leave the page, and what to keep until then, only the page can know.
+ * It attaches the access token with a DPoP proof (RFC 9449), repeats a request whose proof was not taken where that is
+ * safe, and turns the challenges of RFC 6750 and RFC 9470 into errors that hold exactly what to ask the authorization
+ * server for. It does not redirect, store or renew anything: when to leave the page, and what to keep until then, only
+ * the page can know.
  */
 export async function stepUpFetch(
   grant: Grant,
-  { url, method = 'GET', headers, body = null, needs }: ApiRequest,
+  { url, method = 'GET', headers, body = null, needs, onDoubt }: ApiRequest,
   options: ProtectedResourceRequestOptions = {},
 ): Promise<Response> {
   // The app knows which scopes it holds, so it need not ask the API what the API would say.
   if (needs !== undefined && !holdsScope(grant, needs.scope)) throw new StepUpRequired(needs)
-  const send = () =>
-    protectedResourceRequest(grant.accessToken, method, url, headers, body, { ...options, DPoP: grant.dpop })
-  try {
-    return await send().catch((error: unknown) => {
-      if (!wantsAnotherProof(error)) throw error
-      return send()
-    })
-  } catch (error) {
-    throw error instanceof WWWAuthenticateChallengeError ? await readChallenge(error, grant) : error
+  const isHarmlessTwice = safeMethods.includes(method) || headers?.has('idempotency-key') === true
+  const met = new Set<string>()
+  for (;;) {
+    try {
+      return await protectedResourceRequest(grant.accessToken, method, url, headers, body, {
+        ...options,
+        DPoP: grant.dpop,
+      })
+    } catch (error) {
+      if (!(error instanceof WWWAuthenticateChallengeError)) throw error
+      const { error: code = '' } = parametersOf(error)
+      if (code === 'invalid_dpop_proof') onDoubt?.()
+      if (met.has(code) || !mayBeRepeated(code, isHarmlessTwice)) throw await readChallenge(error, grant)
+      met.add(code)
+    }
   }
+}
+
+/** RFC 9110 §9.2.1 */
+const safeMethods: readonly string[] = ['GET', 'HEAD']
+
+/**
+ * Whether the same request may be sent once more with a fresh proof. Where the API wants its nonce in the proof, it has
+ * done nothing yet (RFC 9449 §8, §9). A proof that is refused may be one that the API has seen: a browser repeats a
+ * request, proof and all, when its connection breaks, and of the copy before nobody knows what became.
+ */
+function mayBeRepeated(code: string, isHarmlessTwice: boolean): boolean {
+  return code === 'use_dpop_nonce' || (code === 'invalid_dpop_proof' && isHarmlessTwice)
 }
 
 /** An access token, with what its response said and the key that it is bound to. Keep it in memory and nowhere else. */
@@ -40,13 +59,16 @@ export interface Grant {
   readonly dpop: DPoPHandle
 }
 
-/** A request. `needs` is what it is known to need: without that scope it is not sent, and StepUpRequired is thrown at once. */
+/** A request. One with an `Idempotency-Key` may be sent twice; see `stepUpFetch`. */
 export interface ApiRequest {
   readonly url: URL
   readonly method?: string
   readonly headers?: Headers
   readonly body?: string | null
+  /** What it is known to need: without that scope it is not sent, and StepUpRequired is thrown at once. */
   readonly needs?: StepUpParameters & { readonly scope: string }
+  /** Called when a copy of the request may have been acted on, though the answer does not say so. */
+  readonly onDoubt?: () => void
 }
 
 /** Parameters of an authorization request, by their names: pass them on unchanged. */
@@ -90,17 +112,6 @@ function holdsScope({ scope }: Grant, needed: string): boolean {
   return needed.split(' ').every((name) => held.includes(name))
 }
 
-/**
- * Whether the same request may succeed with a fresh proof: the API wants its nonce in it (RFC 9449 §9), or has seen the
- * proof, as when the browser itself repeats a request whose connection broke. Either way the request was not acted on.
- */
-function wantsAnotherProof(error: unknown): boolean {
-  return (
-    error instanceof WWWAuthenticateChallengeError &&
-    ['use_dpop_nonce', 'invalid_dpop_proof'].includes(parametersOf(error).error ?? '')
-  )
-}
-
 async function readChallenge(
   error: WWWAuthenticateChallengeError,
   grant: Grant,
@@ -112,7 +123,7 @@ async function readChallenge(
     scope,
     ...(acr_values !== undefined && { acr_values }),
     ...(max_age !== undefined && { max_age }),
-    ...(problem.authorization_details && { authorization_details: JSON.stringify(problem.authorization_details) }),
+    ...(problem.authorizationDetails !== undefined && { authorization_details: problem.authorizationDetails }),
   }
   const asksForStepUp = code === 'insufficient_scope' || code === 'insufficient_user_authentication'
   return asksForStepUp ? new StepUpRequired(parameters) : new TokenRefused(parameters, problem.type)
@@ -123,7 +134,14 @@ function parametersOf({ cause }: WWWAuthenticateChallengeError): WWWAuthenticate
   return (cause.find(({ parameters }) => parameters.error !== undefined) ?? cause[0])?.parameters ?? {}
 }
 
-async function readProblem(response: Response): Promise<{ type?: string; authorization_details?: unknown[] }> {
+/** What a problem document adds to the challenge. A body that is none, or that breaks off, adds nothing. */
+async function readProblem(response: Response): Promise<{ type?: string; authorizationDetails?: string }> {
   const isProblem = response.headers.get('content-type')?.startsWith('application/problem+json') ?? false
-  return isProblem ? ((await response.json()) as Awaited<ReturnType<typeof readProblem>>) : {}
+  const body: unknown = isProblem ? await response.json().catch(() => undefined) : undefined
+  if (typeof body !== 'object' || body === null) return {}
+  const { type, authorization_details: details } = body as Readonly<Record<string, unknown>>
+  return {
+    ...(typeof type === 'string' && { type }),
+    ...(Array.isArray(details) && { authorizationDetails: JSON.stringify(details) }),
+  }
 }

@@ -13,19 +13,39 @@ import type { Claims } from '../helpers/test-issuer.js'
 
 const { tokens, url, clock } = await startTestApi(t, { environment: { DPOP: 'require', DPOP_NONCE: 'on' } })
 const clientClock = { [clockSkew]: clock.nowSeconds - Math.floor(Date.now() / 1000) }
-const dpop = DPoP(clientClock, await generateKeyPair('ES256', { extractable: false }))
+const keyPair = await generateKeyPair('ES256', { extractable: false })
+const dpop = DPoP(clientClock, keyPair)
 const cnf = { jkt: await dpop.calculateThumbprint() }
 let sent = 0
 
-/** The public address leads to the test server, as a proxy would have it. */
-const options = {
-  [customFetch]: (
-    address: string,
-    { method, headers, body }: { method: string; headers: Record<string, string>; body?: unknown },
-  ) => {
-    sent += 1
-    return fetch(address.replace(publicUrl, url), { method, headers, ...(typeof body === 'string' ? { body } : {}) })
-  },
+interface FetchOptions {
+  method: string
+  headers: Record<string, string>
+  body?: unknown
+}
+
+/** The public address leads to the test server, as a proxy would have it. `change` replaces what it answered. */
+function through(change: (answer: Response, resend: () => Promise<Response>) => Response | Promise<Response>) {
+  return {
+    [customFetch]: async (address: string, { method, headers, body }: FetchOptions) => {
+      sent += 1
+      const send = () =>
+        fetch(address.replace(publicUrl, url), { method, headers, ...(typeof body === 'string' ? { body } : {}) })
+      return change(await send(), send)
+    },
+  }
+}
+
+const options = through((answer) => answer)
+
+/** A browser repeats a request, proof and all, when its connection breaks. The page sees the second answer alone. */
+function resendingOnce() {
+  let isDone = false
+  return through((answer, resend) => {
+    if (isDone || answer.status === 401) return answer
+    isDone = true
+    return resend()
+  })
 }
 
 function grant(claims: Claims = {}): Grant {
@@ -44,11 +64,15 @@ function transfer(changes: Record<string, unknown> = {}): ApiRequest {
   }
 }
 
+function withoutKey(request: ApiRequest): ApiRequest {
+  return { ...request, headers: new Headers({ 'content-type': 'application/json' }) }
+}
+
 /** What a request is refused with: the kind of error, and what to ask the authorization server for. */
-async function refusal(own: Grant, request: ApiRequest) {
+async function refusal(own: Grant, request: ApiRequest, requestOptions = options) {
   try {
-    const { status } = await stepUpFetch(own, request, options)
-    return { status }
+    const { status, headers } = await stepUpFetch(own, request, requestOptions)
+    return { status, ...(headers.has('idempotency-replayed') && { replayed: true }) }
   } catch (error) {
     if (!(error instanceof StepUpRequired || error instanceof TokenRefused)) throw error
     const { name } = error
@@ -109,4 +133,76 @@ t.test('answers without a challenge are passed on', async (t) => {
     status: 422,
   })
   t.strictSame(await refusal(grant(), { url: new URL('/accounts/nobody', publicUrl) }), { status: 404 })
+})
+
+t.test('RFC 9110 §9.2.2: what was refused for its proof is repeated only where that cannot do it twice', async (t) => {
+  const doubts: string[] = []
+  const doubting = (name: string, request: ApiRequest) => ({ ...request, onDoubt: () => doubts.push(name) })
+
+  let before = sent
+  const accounts = doubting('GET', { url: new URL('/accounts', publicUrl) })
+  t.strictSame(await refusal(grant(), accounts, resendingOnce()), { status: 200 })
+  t.equal(sent, before + 2, 'a safe method')
+
+  before = sent
+  const booked = await refusal(strong(), doubting('with a key', transfer()), resendingOnce())
+  t.strictSame(booked, { status: 201, replayed: true })
+  t.equal(sent, before + 2, 'a key')
+
+  before = sent
+  const refused = await refusal(strong(), doubting('without a key', withoutKey(transfer())), resendingOnce())
+  t.match(refused, { name: 'TokenRefused', problem: 'invalid-dpop-proof' })
+  t.equal(sent, before + 1, 'neither')
+  t.strictSame(doubts, ['GET', 'with a key', 'without a key'], 'the caller is told that a copy may have been taken')
+})
+
+t.test('RFC 9449 §8: for the nonce alone any request is repeated, and for a refused proof once more', async (t) => {
+  const fresh = () => ({ ...strong(), dpop: DPoP(clientClock, keyPair) })
+  const doubts: string[] = []
+  let before = sent
+  t.strictSame(await refusal(fresh(), { ...withoutKey(transfer()), onDoubt: () => doubts.push('') }), { status: 201 })
+  t.equal(sent, before + 2)
+  t.strictSame(doubts, [], 'it was refused before anything was done')
+
+  before = sent
+  t.strictSame(await refusal(fresh(), transfer(), resendingOnce()), { status: 201, replayed: true })
+  t.equal(sent, before + 3)
+
+  before = sent
+  const wrongClock = { ...strong(), dpop: DPoP({ [clockSkew]: clientClock[clockSkew] - 3600 }, keyPair) }
+  t.match(await refusal(wrongClock, transfer()), { name: 'TokenRefused', problem: 'invalid-dpop-proof' })
+  t.ok(sent - before <= 3, 'not for ever')
+})
+
+t.test('the challenge counts, whatever became of the body', async (t) => {
+  const expected = {
+    name: 'StepUpRequired',
+    parameters: { scope: 'transfer:funds', acr_values: acrMfa, max_age: '300' },
+  }
+  const bodies = [
+    '',
+    '{"type":',
+    'null',
+    '[]',
+    '"text"',
+    '1',
+    '{"authorization_details":{}}',
+    '{"authorization_details":"x"}',
+  ]
+  for (const body of bodies) {
+    const broken = through(({ status, headers }) => new Response(body, { status, headers }))
+    t.strictSame(await refusal(grant(), transfer(), broken), expected, JSON.stringify(body))
+  }
+  const brokenOff = through(({ status, headers }) => {
+    const stream = new ReadableStream({ pull: (controller) => controller.error(new TypeError('network error')) })
+    return new Response(stream, { status, headers })
+  })
+  t.strictSame(await refusal(grant(), transfer(), brokenOff), expected, 'an answer that breaks off')
+  const expiredGrant = strong({ exp: 1 })
+  const oddType = through(({ status, headers }) => new Response('{"type":1}', { status, headers }))
+  t.strictSame(await refusal(expiredGrant, transfer(), oddType), {
+    name: 'TokenRefused',
+    parameters: { scope: 'transfer:funds' },
+    problem: undefined,
+  })
 })
