@@ -82,11 +82,13 @@ export function secondFactorPage(options: {
 }): Page {
   const { clientName, username, payments, question } = options
   const { label, hint, input, enrolment, error } = question
+  const isForPayment = payments.length > 0
+  const request = isForPayment ? 'asks you to approve this payment:' : 'needs one more proof that it is you.'
   return {
-    title: payments.length > 0 ? 'Approve this payment' : 'Confirm that it is you',
+    title: isForPayment ? 'Approve this payment' : 'Confirm that it is you',
     hasError: error !== undefined,
     content: html`
-<p>You are signed in as ${username}. ${clientName} asks for something that needs a second factor each time.</p>
+<p>You are signed in as ${username}. ${clientName} ${request}</p>
 ${payments.map(describePayment)}
 ${enrolment}
 ${describeError(error)}

@@ -43,10 +43,15 @@ export function describePayment(detail: AuthorizationDetail): [term: string, des
   const payment = paymentSchema.parse(detail)
   const lines: [term: string, description: string | undefined][] = [
     ['Amount', `${payment.instructedAmount.amount} ${payment.instructedAmount.currency}`],
-    ['To', payment.creditorAccount.iban],
+    ['To', groupIban(payment.creditorAccount.iban)],
     ['Payee', payment.creditorName],
-    ['From', payment.debtorAccount?.iban],
+    ['From', payment.debtorAccount && groupIban(payment.debtorAccount.iban)],
     ['Reference', payment.remittanceInformationUnstructured],
   ]
   return lines.filter((line): line is [string, string] => line[1] !== undefined)
+}
+
+/** In groups of four, as IBANs are printed, so that a person can compare them. */
+function groupIban(iban: string): string {
+  return iban.replaceAll(/(.{4})(?=.)/g, '$1 ')
 }

@@ -438,7 +438,7 @@ t.test('RFC 9396: the user sees the payment, and the token holds it', async (t) 
     scope: 'openid transfer:funds',
     authorization_details: details,
   })
-  for (const line of ['Approve this payment', '25.00 EUR', 'DE89370400440532013000', 'Bob &lt;script&gt;'])
+  for (const line of ['Approve this payment', '25.00 EUR', 'DE89 3704 0044 0532 0130 00', 'Bob &lt;script&gt;'])
     t.match(page.html, line)
   t.strictSame(claims['authorization_details'], [payment])
   t.strictSame(tokens['authorization_details'], [payment])
@@ -462,9 +462,9 @@ t.test('RFC 9396: what the API says to ask for is taken as it is', async (t) => 
   })
   t.strictSame(Object.fromEntries(page.terms), {
     Amount: '12.5 EUR',
-    To: 'DE89370400440532013000',
+    To: 'DE89 3704 0044 0532 0130 00',
     Payee: 'Ærø & Bob',
-    From: 'AT611904300234573201',
+    From: 'AT61 1904 3002 3457 3201',
     Reference: 'Rent',
   })
   t.strictSame(claims['authorization_details'], [asked])
