@@ -5,9 +5,13 @@ import t from 'tap'
 import {
   type Customer,
   confirmTransfer,
+  fillTransfer,
   giveCode,
   givePassword,
+  leaveToConfirm,
   orderTransfer,
+  press,
+  pretendNotToKnow,
   signIn,
   startBankWebsite,
   untilScreen,
@@ -17,7 +21,6 @@ import { missingBrowser, startBrowser } from '../helpers/browser.js'
 t.test('however it ends, there is a sensible screen', { skip: missingBrowser() }, async (t) => {
   const visit = await startBrowser(t)
   const bank = await startBankWebsite(t)
-  const press = (page: Page, name: string) => page.getByRole('button', { name, exact: true }).click()
   const balances = ({ current, savings }: Customer, moved: bigint) => ({
     [current]: 250_000n - moved,
     [savings]: 1_000_000n + moved,
@@ -84,7 +87,7 @@ t.test('however it ends, there is a sensible screen', { skip: missingBrowser() }
     const person = bank.customer()
     await visit(t, { failedRequests: ['401 /transfers'] }, async ({ page }) => {
       await untilProof(page, person)
-      await page.getByRole('button', { name: 'Confirm with a code' }).click()
+      await press(page, 'Confirm with a code')
       const cut = bank.toApi.cutBeforeResponse('POST /transfers')
       await giveCode(page, person)
       await cut
@@ -100,8 +103,7 @@ t.test('however it ends, there is a sensible screen', { skip: missingBrowser() }
     const failedRequests = ['403 /transfers', 'net::ERR_CONNECTION_RESET /transfers', '401 /transfers']
     await visit(t, { failedRequests }, async ({ page, look }) => {
       await signIn(page, bank, person)
-      await press(page, 'What happens')
-      await page.getByLabel('Pretend not to know').check()
+      await pretendNotToKnow(page)
       await orderTransfer(page, person)
       await untilScreen(page, 'One more proof is needed')
       // Something in between uses up the token for a transfer of its own.
@@ -132,17 +134,13 @@ t.test('however it ends, there is a sensible screen', { skip: missingBrowser() }
     const person = bank.customer()
     await visit(t, { failedRequests: ['401 /transfers', '401 /accounts'] }, async ({ page }) => {
       await signIn(page, bank, person)
-      await press(page, 'What happens')
-      await page.getByLabel('Pretend not to know').check()
+      await pretendNotToKnow(page)
       // An hour later, until the authorization server is asked, whose clock is the machine's.
       page.on('request', (request) => {
         if (request.url().startsWith(`${bank.issuer}/auth?`)) bank.clock.offsetMs = 0
       })
       await page.getByRole('link', { name: 'Make a transfer' }).click()
-      await untilScreen(page, 'Make a transfer')
-      await page.getByLabel('From').selectOption(person.current)
-      await page.getByLabel('To (IBAN)').fill(person.savings)
-      await page.getByLabel('Amount').fill('25')
+      await fillTransfer(page, person)
       bank.clock.offsetMs = 3_700_000
       await press(page, 'Continue')
       await untilScreen(page, 'One more proof is needed')
@@ -173,9 +171,7 @@ t.test('however it ends, there is a sensible screen', { skip: missingBrowser() }
       await untilScreen(other, 'Transfer made')
       await page.bringToFront()
 
-      await page.getByLabel('From').selectOption(person.current)
-      await page.getByLabel('To (IBAN)').fill(person.savings)
-      await page.getByLabel('Amount').fill('100')
+      await fillTransfer(page, person, '100')
       await press(page, 'Continue')
       await confirmTransfer(page, person)
       await untilScreen(page, 'There is not enough money')
@@ -183,7 +179,7 @@ t.test('however it ends, there is a sensible screen', { skip: missingBrowser() }
       t.strictSame(await bank.balances(person), balances(person, 245_000n))
       await press(page, 'Change the transfer')
       await untilScreen(page, 'Make a transfer')
-      t.equal(await page.getByLabel('Amount').inputValue(), '100.00')
+      t.equal(await page.getByLabel('Amount').inputValue(), '100', 'as it was typed')
       t.equal(await page.evaluate('document.activeElement.id'), 'amount')
       await page.getByLabel('Amount').fill('10')
       await press(page, 'Continue')
@@ -237,7 +233,7 @@ t.test('however it ends, there is a sensible screen', { skip: missingBrowser() }
       await press(page, 'Try again')
       await page.getByText('Nothing has come or gone yet.').waitFor()
       await orderTransfer(page, person)
-      await page.getByRole('button', { name: 'Confirm with a code' }).click()
+      await press(page, 'Confirm with a code')
       bank.toApi.cut()
       await giveCode(page, person)
       await untilScreen(page, 'We do not know yet')
@@ -307,6 +303,258 @@ t.test('however it ends, there is a sensible screen', { skip: missingBrowser() }
     })
   })
 
+  /** Answers the next transfer with this instead of the API, as a proxy or an API in trouble would. */
+  async function answerOnce(
+    page: Page,
+    {
+      status,
+      type,
+      body,
+      headers = {},
+    }: { status: number; type: string; body: string; headers?: Record<string, string> },
+    isBooked = false,
+  ): Promise<void> {
+    await page.route(
+      `${bank.apiUrl}/transfers`,
+      async (route) => {
+        if (isBooked) await route.fetch()
+        const exposed = {
+          'access-control-allow-origin': bank.webUrl,
+          'access-control-expose-headers': 'WWW-Authenticate',
+        }
+        await route.fulfill({ status, contentType: type, body, headers: { ...exposed, ...headers } })
+      },
+      { times: 1 },
+    )
+  }
+
+  const problem = (status: number, name: string) => ({
+    status,
+    type: 'application/problem+json',
+    body: JSON.stringify({ type: `${bank.apiUrl}/problems/${name}`, status }),
+  })
+
+  /** Keys under which the page sends transfers. */
+  function watchKeys(page: Page): Set<string> {
+    const keys = new Set<string>()
+    page.on('request', (request) => {
+      const key = request.headers()['idempotency-key']
+      if (key !== undefined) keys.add(key)
+    })
+    return keys
+  }
+
+  const page502 = { status: 502, type: 'text/html', body: '<!doctype html><title>Bad gateway</title>' }
+  const uncertain = {
+    '409, the first request still runs': problem(409, 'idempotency-key-in-use'),
+    '422, the key was used for something else': problem(422, 'idempotency-key-reused'),
+    '503, outcome unknown': problem(503, 'transfer-outcome-unknown'),
+    'a problem that this page does not know': problem(400, 'of-tomorrow'),
+    'a problem of somebody else’s': {
+      ...problem(404, ''),
+      body: JSON.stringify({ type: 'https://elsewhere.example/problems/not-found' }),
+    },
+    'a stray 403 in JSON': { status: 403, type: 'application/json', body: '{"message":"Forbidden"}' },
+    'a stray 404 in HTML': { status: 404, type: 'text/html', body: '<!doctype html><title>Not found</title>' },
+    'a proxy’s 503 in HTML': { ...page502, status: 503 },
+    'a proxy’s 502 in HTML': page502,
+    'a stray 200 in HTML': { ...page502, status: 200 },
+    'a 201 without a booking': { status: 201, type: 'application/json', body: 'null' },
+  }
+
+  await t.test('an answer that says nothing certain: the same key finds out', async (t) => {
+    const person = bank.customer()
+    const failedRequests = Object.values(uncertain)
+      .filter(({ status }) => status >= 400)
+      .map(({ status }) => `${status} /transfers`)
+    await visit(t, { failedRequests }, async ({ page }) => {
+      await untilProof(page, person)
+      const keys = watchKeys(page)
+      let isFirst = true
+      for (const [name, answer] of Object.entries(uncertain)) {
+        await answerOnce(page, answer, isFirst)
+        const answered = page.waitForResponse(`${bank.apiUrl}/transfers`)
+        if (isFirst) await confirmTransfer(page, person)
+        else await press(page, 'Find out')
+        t.equal((await answered).status(), answer.status, name)
+        await page.locator('button:not([aria-disabled])', { hasText: 'Find out' }).waitFor()
+        await untilScreen(page, 'We do not know yet')
+        isFirst = false
+      }
+      t.strictSame(await bank.balances(person), balances(person, 2500n), 'it was made')
+      await press(page, 'Find out')
+      await untilScreen(page, 'Transfer made')
+      await page.getByText('It had been made the first time.').waitFor()
+      t.equal(keys.size, 1)
+      t.strictSame(await bank.balances(person), balances(person, 2500n), 'once')
+    })
+  })
+
+  for (const [name, answer] of Object.entries({
+    '409': uncertain['409, the first request still runs'],
+    'a stray 403': uncertain['a stray 403 in JSON'],
+    'a stray 404': uncertain['a stray 404 in HTML'],
+  })) {
+    await t.test(`${name} to a first attempt: it may have been made, so nothing says otherwise`, async (t) => {
+      const person = bank.customer()
+      await visit(t, { failedRequests: [`${answer.status} /transfers`] }, async ({ page }) => {
+        await untilProof(page, person)
+        await answerOnce(page, answer)
+        await confirmTransfer(page, person)
+        await untilScreen(page, 'We do not know yet')
+        await press(page, 'Not now')
+        await page.getByText('We do not know yet whether').waitFor()
+        await press(page, 'Dismiss')
+        await page.getByText('We do not know yet whether').waitFor({ state: 'detached' })
+        await page.getByRole('link', { name: 'Make a transfer' }).click()
+        await untilScreen(page, 'Make a transfer')
+        t.strictSame(await bank.balances(person), balances(person, 0n))
+      })
+    })
+  }
+
+  await t.test('a stray answer to what only reads: it can be tried again', async (t) => {
+    const person = bank.customer()
+    await visit(t, { failedRequests: ['502 /accounts'] }, async ({ page }) => {
+      await signIn(page, bank, person)
+      for (const status of [502, 200]) {
+        await page.route(
+          `${bank.apiUrl}/accounts`,
+          (route) =>
+            route.fulfill({
+              status,
+              contentType: 'text/html',
+              body: page502.body,
+              headers: { 'access-control-allow-origin': bank.webUrl },
+            }),
+          { times: 1 },
+        )
+        await page.getByRole('link', { name: status === 502 ? 'Savings' : 'Current account' }).click()
+        await untilScreen(page, 'The bank is busy')
+        await press(page, 'Try again')
+        await page.getByText('Nothing has come or gone yet.').waitFor()
+        await page.getByRole('link', { name: 'All accounts' }).click()
+        await untilScreen(page, 'Your accounts')
+      }
+    })
+  })
+
+  await t.test('booked, then the copy comes too late: it may have been made, and is not dropped', async (t) => {
+    const person = bank.customer()
+    await visit(t, { failedRequests: ['401 /transfers', '401 /transfers'] }, async ({ page }) => {
+      await untilProof(page, person)
+      page.on('request', (request) => {
+        if (request.url().startsWith(`${bank.issuer}/auth?`)) bank.clock.offsetMs = 0
+      })
+      await page.route(
+        `${bank.apiUrl}/transfers`,
+        async (route) => {
+          // The connection breaks, the browser repeats the proof, and the token expires before the page's own repetition.
+          t.equal((await route.fetch()).status(), 201)
+          const response = await route.fetch()
+          t.match(response.headers()['www-authenticate'], 'invalid_dpop_proof')
+          bank.clock.offsetMs = 200_000
+          await route.fulfill({ response })
+        },
+        { times: 1 },
+      )
+      await confirmTransfer(page, person)
+      await untilScreen(page, 'That confirmation is no longer valid')
+      t.equal(await page.getByRole('button', { name: 'Drop this transfer' }).count(), 0)
+      await press(page, 'Not now')
+      await page.getByText('We do not know yet whether').waitFor()
+      await press(page, 'Find out')
+      await confirmTransfer(page, person)
+      await untilScreen(page, 'Transfer made')
+      await page.getByText('It had been made the first time.').waitFor()
+      t.strictSame(await bank.balances(person), balances(person, 2500n), 'once')
+    })
+  })
+
+  await t.test('RFC 6749 §4.1.2.1: an authorization server in trouble is not the person’s refusal', async (t) => {
+    const person = bank.customer()
+    await visit(t, {}, async ({ page, look }) => {
+      const answer = (state: string | null, error: string) =>
+        page.goto(`${bank.webUrl}/callback?${new URLSearchParams({ error, state: state ?? '', iss: bank.issuer })}`)
+      await page.goto(bank.webUrl)
+      const leaving = page.waitForRequest((request) => request.url().startsWith(`${bank.issuer}/auth?`))
+      await press(page, 'Sign in')
+      const asked = new URL((await leaving).url()).searchParams
+      await page.getByLabel('User name').waitFor()
+      await answer(asked.get('state'), 'server_error')
+      await untilScreen(page, 'The sign-in did not work')
+      await look('bank-sign-in-failed')
+      await press(page, 'Try again')
+      await press(page, 'Sign in')
+      await givePassword(page, person)
+      await untilScreen(page, 'Your accounts')
+      await orderTransfer(page, person)
+      for (const error of ['temporarily_unavailable', 'invalid_scope', 'unmet_authentication_requirements']) {
+        const state = (await leaveToConfirm(page, bank)).get('state')
+        await untilScreen(page, 'Approve this payment')
+        await answer(state, error)
+        await untilScreen(page, 'Confirming did not work')
+      }
+      await look('bank-confirming-failed')
+      const state = (await leaveToConfirm(page, bank)).get('state')
+      await untilScreen(page, 'Approve this payment')
+      await answer(state, 'login_required')
+      await untilScreen(page, 'You did not confirm')
+      await confirmTransfer(page, person)
+      await untilScreen(page, 'Transfer made')
+      t.strictSame(await bank.balances(person), balances(person, 2500n))
+    })
+  })
+
+  await t.test(
+    'RFC 9470 §4: the token is too weak after all, and exactly what the challenge says is asked for',
+    async (t) => {
+      // The authorization server's clock is minutes behind, and so is auth_time; half a minute more is too old.
+      const strict = await startBankWebsite(t, { STEP_UP_MAX_AGE: '280' })
+      const person = strict.customer()
+      await visit(t, { failedRequests: ['401 /transfers'] }, async ({ page, look }) => {
+        await signIn(page, strict, person)
+        await orderTransfer(page, person)
+        await untilScreen(page, 'One more proof is needed')
+        strict.clock.offsetMs = 50_000
+        await confirmTransfer(page, person)
+        await untilScreen(page, 'The bank asks for another proof')
+        await look('bank-another-proof')
+        t.strictSame(await strict.balances(person), balances(person, 0n))
+        strict.clock.offsetMs = 0
+        const asked = await leaveToConfirm(page, strict)
+        const parameters = ['scope', 'acr_values', 'max_age', 'authorization_details'].map((name) => asked.get(name))
+        t.strictSame(parameters, ['openid transfer:funds', 'urn:stepgate:acr:mfa', '280', null])
+        await giveCode(page, person)
+        await untilScreen(page, 'Transfer made')
+        t.strictSame(await strict.balances(person), balances(person, 2500n))
+      })
+    },
+  )
+
+  await t.test('an authorization server that cannot give what the API wants: no going round in circles', async (t) => {
+    const strict = await startBankWebsite(t, { STEP_UP_ACR_VALUES: 'urn:example:acr:passkey' })
+    const person = strict.customer()
+    const failedRequests = ['401 /transfers', '401 /transfers', '401 /transfers']
+    await visit(t, { failedRequests, width: 360 }, async ({ page, look }) => {
+      await signIn(page, strict, person)
+      await orderTransfer(page, person)
+      await confirmTransfer(page, person)
+      await untilScreen(page, 'The bank asks for another proof')
+      t.equal((await leaveToConfirm(page, strict)).get('acr_values'), 'urn:example:acr:passkey')
+      await giveCode(page, person)
+      await untilScreen(page, 'Your confirmation was not accepted')
+      await look('bank-in-vain')
+      await page.reload()
+      await untilScreen(page, 'Your confirmation was not accepted')
+      await confirmTransfer(page, person)
+      await untilScreen(page, 'Your confirmation was not accepted')
+      await press(page, 'Drop this transfer')
+      await untilScreen(page, 'Your accounts')
+      t.strictSame(await strict.balances(person), balances(person, 0n))
+    })
+  })
+
   await t.test('RFC 6749 §10.12: an answer that this tab did not ask for is not used', async (t) => {
     const person = bank.customer()
     await visit(t, {}, async ({ page, look }) => {
@@ -336,14 +584,13 @@ t.test('however it ends, there is a sensible screen', { skip: missingBrowser() }
       const failedRequests = ['401 /accounts', '403 /transfers', '401 /transfers', '403 /transfers', '401 /transfers']
       await visit(t, { failedRequests }, async ({ page }) => {
         await signIn(page, strict, person)
-        await press(page, 'What happens')
-        await page.getByLabel('Pretend not to know').check()
+        await pretendNotToKnow(page)
         await orderTransfer(page, person)
         await untilScreen(page, 'One more proof is needed')
         await press(page, 'Confirm with a code')
         await untilScreen(page, 'Confirm that it is you')
         await giveCode(page, person)
-        await untilScreen(page, 'One more proof is needed')
+        await untilScreen(page, 'The bank asks for another proof')
         await press(page, 'Confirm with a code')
         await untilScreen(page, 'Approve this payment')
         await giveCode(page, person)

@@ -1,10 +1,16 @@
+import type { Page } from 'playwright-core'
 import t from 'tap'
 import {
   confirmTransfer,
+  fillTransfer,
   giveCode,
   givePassword,
+  leaveToConfirm,
   orderTransfer,
+  press,
+  pretendNotToKnow,
   signIn,
+  signOut,
   startBankWebsite,
   untilScreen,
 } from '../helpers/bank-website.js'
@@ -13,7 +19,6 @@ import { missingBrowser, startBrowser } from '../helpers/browser.js'
 t.test('the front end of the bank', { skip: missingBrowser() }, async (t) => {
   const visit = await startBrowser(t)
   const bank = await startBankWebsite(t)
-  const api = new URL(bank.apiUrl)
   const moved = (one: string, other: string) => ({ [one]: 247_500n, [other]: 1_002_500n })
 
   const looks = [
@@ -31,7 +36,7 @@ t.test('the front end of the bank', { skip: missingBrowser() }, async (t) => {
         })
         await page.goto(bank.webUrl)
         await look(`${name}-1-welcome`)
-        await page.getByRole('button', { name: 'Sign in' }).click()
+        await press(page, 'Sign in')
         await page.getByLabel('User name').waitFor()
         await look(`${name}-2-password`)
         await givePassword(page, person)
@@ -44,14 +49,12 @@ t.test('the front end of the bank', { skip: missingBrowser() }, async (t) => {
         await page.getByLabel('Amount').fill('25')
         await page.getByLabel('Reference').fill('For a rainy day')
         await look(`${name}-4-form`)
-        await page.getByRole('button', { name: 'Continue' }).click()
+        await press(page, 'Continue')
 
         await untilScreen(page, 'One more proof is needed')
         t.strictSame(transfers, [], 'the app knows that it lacks the scope, and does not try')
         await look(`${name}-5-proof`)
-        const leaving = page.waitForRequest((request) => request.url().startsWith(`${bank.issuer}/auth?`))
-        await page.getByRole('button', { name: 'Confirm with a code' }).click()
-        const asked = new URL((await leaving).url()).searchParams
+        const asked = await leaveToConfirm(page, bank)
         t.equal(asked.get('scope'), 'openid transfer:funds')
         t.match(JSON.parse(asked.get('authorization_details') ?? ''), [
           { type: 'payment_initiation', instructedAmount: { currency: 'EUR', amount: '25.00' } },
@@ -67,7 +70,7 @@ t.test('the front end of the bank', { skip: missingBrowser() }, async (t) => {
         await untilScreen(page, 'Transfer made')
         t.equal(transfers.filter((method) => method === 'POST').length, 1, 'a reload sends nothing')
 
-        await page.getByRole('button', { name: 'Back to your accounts' }).click()
+        await press(page, 'Back to your accounts')
         await page.getByText('€2,475.00').waitFor()
         await page.getByRole('link', { name: 'Current account' }).click()
         await page.getByText('-€25.00').waitFor()
@@ -82,15 +85,12 @@ t.test('the front end of the bank', { skip: missingBrowser() }, async (t) => {
       const person = bank.customer()
       await visit(t, { failedRequests: ['403 /transfers'] }, async ({ page, look }) => {
         await signIn(page, bank, person)
-        await page.getByRole('button', { name: 'What happens' }).click()
-        await page.getByLabel('Pretend not to know').check()
+        await pretendNotToKnow(page)
         await orderTransfer(page, person)
         await untilScreen(page, 'One more proof is needed')
         t.strictSame(await bank.balances(person), { [person.current]: 250_000n, [person.savings]: 1_000_000n })
         await look('bank-403-challenge')
-        const leaving = page.waitForRequest((request) => request.url().startsWith(`${bank.issuer}/auth?`))
-        await page.getByRole('button', { name: 'Confirm with a code' }).click()
-        const asked = new URL((await leaving).url()).searchParams
+        const asked = await leaveToConfirm(page, bank)
         const parameters = ['scope', 'acr_values', 'max_age', 'authorization_details'].map((name) => asked.get(name))
         t.strictSame(parameters, ['openid transfer:funds', 'urn:stepgate:acr:mfa', '300', null])
         await giveCode(page, person)
@@ -111,37 +111,97 @@ t.test('the front end of the bank', { skip: missingBrowser() }, async (t) => {
     },
   )
 
-  await t.test('tokens are in memory only, and the key cannot be taken away', async (t) => {
+  await t.test('no token, code or ID Token is stored in the browser, and the key cannot be taken away', async (t) => {
     const person = bank.customer()
     await visit(t, {}, async ({ page, context }) => {
-      const sent: string[] = []
-      page.on('request', (request) => {
-        if (new URL(request.url()).host === api.host) sent.push(request.headers()['authorization'] ?? '')
+      const secrets = new Set<string>()
+      context.on('request', (request) => {
+        const { authorization } = request.headers()
+        if (authorization !== undefined) secrets.add(authorization.replace('DPoP ', ''))
+        const code = new URL(request.url()).searchParams.get('code')
+        if (code !== null) secrets.add(code)
       })
+      context.on('response', async (response) => {
+        if (response.url() !== `${bank.issuer}/token` || response.request().method() !== 'POST') return
+        const { access_token: accessToken, id_token: idToken } = (await response.json()) as Record<string, string>
+        for (const token of [accessToken, idToken]) if (token !== undefined) secrets.add(token)
+      })
+
+      async function expectNoSecret(when: string, keys: unknown[]): Promise<void> {
+        const text = await readStorage(page)
+        const { local, caches, workers, databases } = JSON.parse(text)
+        t.strictSame(
+          { local, caches, workers },
+          { local: {}, caches: [], workers: 0 },
+          `${when}: only what is named here`,
+        )
+        t.strictSame(databases, { 'bank-web keys': keys }, `${when}: nobody can take the key away`)
+        const everything = text + JSON.stringify(await context.cookies())
+        for (const secret of secrets) t.notOk(everything.includes(secret), `${when}: no token and no code`)
+        t.notMatch(text, /eyJ/, `${when}: nor anything like one`)
+      }
+      const key = { publicKey: 'public', privateKey: 'private, not extractable' }
+
       await signIn(page, bank, person)
+      await expectNoSecret('reading', [key])
       await orderTransfer(page, person)
+      await untilScreen(page, 'One more proof is needed')
+      await expectNoSecret('with a transfer that waits', [key])
       await confirmTransfer(page, person)
       await untilScreen(page, 'Transfer made')
-      t.ok(sent.filter((text) => text.startsWith('DPoP eyJ')).length > 1)
-      t.notOk(sent.some((text) => text.startsWith('Bearer')))
-      const stored = JSON.stringify([
-        await page.evaluate(
-          'JSON.stringify([{ ...localStorage }, { ...sessionStorage }, document.cookie, location.href])',
-        ),
-        await context.storageState({ indexedDB: false }),
-      ])
-      for (const token of sent.filter((text) => text !== '').map((text) => text.replace('DPoP ', ''))) {
-        t.notOk(stored.includes(token), 'no token is stored')
+      await expectNoSecret('after the transfer', [key])
+      const kinds = [...secrets].map((secret) => (secret.startsWith('eyJ') ? 'token' : 'code')).sort()
+      t.strictSame(kinds, ['code', 'code', 'token', 'token', 'token', 'token'], 'of both authorizations')
+
+      await signOut(page)
+      await expectNoSecret('signed out', [])
+      t.strictSame(JSON.parse(await readStorage(page)).session, {})
+    })
+  })
+
+  await t.test('what was typed survives a reload, until it is booked, dropped, or its person signs out', async (t) => {
+    const [person, other] = [bank.customer(), bank.customer()]
+    await visit(t, {}, async ({ page }) => {
+      const typed = () => Promise.all(['To (IBAN)', 'Amount'].map((label) => page.getByLabel(label).inputValue()))
+      const nothing = ['', '']
+      const openForm = async () => {
+        await page.getByRole('link', { name: 'Make a transfer' }).click()
+        await untilScreen(page, 'Make a transfer')
       }
-      t.notMatch(stored, /eyJ/, 'nor anything like one')
-      const key = await page.evaluate(`new Promise((resolve, reject) => {
-        const request = indexedDB.open('bank-web')
-        request.onsuccess = () => {
-          const read = request.result.transaction('keys').objectStore('keys').get('dpop')
-          read.onsuccess = () => resolve(read.result.privateKey)
-        }
-      }).then((key) => crypto.subtle.exportKey('jwk', key)).then(() => 'exported', ({ name }) => name)`)
-      t.equal(key, 'InvalidAccessError', 'a script can use the key and not read it')
+      await signIn(page, bank, person)
+      await openForm()
+      await fillTransfer(page, person, '12.')
+      await page.getByLabel('From').selectOption(person.savings)
+      await page.reload()
+      await untilScreen(page, 'Make a transfer')
+      t.equal(await page.getByLabel('From').inputValue(), person.savings)
+      t.strictSame(await typed(), [person.savings, '12.'], 'half-typed, as it was')
+      await page.getByRole('link', { name: 'Cancel' }).click()
+      await untilScreen(page, 'Your accounts')
+      await openForm()
+      t.strictSame(await typed(), nothing, 'cancelled')
+
+      await fillTransfer(page, person)
+      await press(page, 'Continue')
+      await confirmTransfer(page, person)
+      await untilScreen(page, 'Transfer made')
+      await press(page, 'Back to your accounts')
+      await untilScreen(page, 'Your accounts')
+      await openForm()
+      t.strictSame(await typed(), nothing, 'booked')
+
+      await fillTransfer(page, person)
+      await page.context().clearCookies()
+      await page.reload()
+      await page.getByText('Your session has ended.').waitFor()
+      await press(page, 'Sign in')
+      await givePassword(page, other)
+      await untilScreen(page, 'Make a transfer')
+      t.strictSame(await typed(), nothing, 'someone else')
+
+      await fillTransfer(page, other)
+      await signOut(page)
+      t.strictSame(JSON.parse(await readStorage(page)).session, {}, 'signed out')
     })
   })
 
@@ -236,3 +296,24 @@ t.test('the front end of the bank', { skip: missingBrowser() }, async (t) => {
     })
   })
 })
+
+/** Everything that a browser keeps for a page, as JSON. Of a key it says whether a script can read it. */
+function readStorage(page: Page): Promise<string> {
+  return page.evaluate(`(async () => {
+    const result = (request) => new Promise((resolve) => { request.onsuccess = () => resolve(request.result) })
+    const databases = {}
+    for (const { name } of await indexedDB.databases()) {
+      const database = await result(indexedDB.open(name))
+      for (const store of database.objectStoreNames)
+        databases[name + ' ' + store] = await result(database.transaction(store).objectStore(store).getAll())
+      database.close()
+    }
+    const everything = {
+      local: { ...localStorage }, session: { ...sessionStorage }, cookies: document.cookie, databases, caches: await caches.keys(),
+      workers: (await navigator.serviceWorker.getRegistrations()).length,
+      address: location.href, state: history.state, window: window.name,
+    }
+    return JSON.stringify(everything, (_name, value) => !(value instanceof CryptoKey) ? value
+      : value.type + (value.type === 'public' ? '' : value.extractable ? ', extractable' : ', not extractable'))
+  })()`)
+}

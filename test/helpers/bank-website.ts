@@ -15,11 +15,12 @@ import { findLastingPort } from './ports.js'
 import { startTcpProxy } from './tcp-proxy.js'
 
 const host = '127.0.0.1'
-const names = 'alice bea carol dora emil fred gina hugo ines jack kim lena max nora otto pia quin rosa sam tina'.split(
-  ' ',
-)
-const codeSteps = 8
+const names =
+  'alice bea carol dora emil fred gina hugo ines jack kim lena max nora otto pia quin rosa sam tina udo vera will xena yara zoe'.split(
+    ' ',
+  )
 const codeSeconds = 30
+const codeLagMs = 8 * codeSeconds * 1000
 
 /** Someone with two accounts in EUR, whom no other case knows. */
 export interface Customer {
@@ -44,7 +45,7 @@ export async function startBankWebsite(t: Test, environment: Record<string, stri
   const issuer = `http://${host}:${toIssuer.port}`
 
   // Behind the machine's clock, so that stepping it for the next code does not lead into the future.
-  const codeClock = new ManualClock(Date.now() - codeSteps * codeSeconds * 1000)
+  const codeClock = new ManualClock(Date.now() - codeLagMs)
   const people = names.map((username) => {
     const password = `the password of ${username}`
     return { username, password, totpSecret: new Secret({ buffer: Uint8Array.from(randomBytes(20)).buffer }).base32 }
@@ -116,6 +117,8 @@ export async function startBankWebsite(t: Test, environment: Record<string, stri
     const totp = new TOTP({ secret: person.totpSecret })
     let lastCode = ''
     const nextCode = () => {
+      // It stands still, and must not fall so far behind that auth_time is too old.
+      codeClock.advance(Math.max(0, Date.now() - codeLagMs - codeClock.nowMs()))
       if (totp.generate({ timestamp: codeClock.nowMs() }) === lastCode) codeClock.advance(codeSeconds * 1000)
       lastCode = totp.generate({ timestamp: codeClock.nowMs() })
       return lastCode
@@ -138,35 +141,67 @@ export type BankWebsite = Awaited<ReturnType<typeof startBankWebsite>>
 export async function givePassword(page: Page, { username, password }: Customer): Promise<void> {
   await page.getByLabel('User name').fill(username)
   await page.getByLabel('Password').fill(password)
-  await page.getByRole('button', { name: 'Sign in' }).click()
+  await press(page, 'Sign in')
 }
 
 /** Fills in the second factor's page. */
 export async function giveCode(page: Page, customer: Customer): Promise<void> {
   await page.getByLabel('Six-digit code').fill(customer.nextCode())
-  await page.getByRole('button', { name: 'Confirm' }).click()
+  await press(page, 'Confirm')
 }
 
 /** Signs in at the front end, from its first page to the accounts. */
 export async function signIn(page: Page, { webUrl }: BankWebsite, customer: Customer): Promise<void> {
   await page.goto(webUrl)
-  await page.getByRole('button', { name: 'Sign in' }).click()
+  await press(page, 'Sign in')
   await givePassword(page, customer)
   await untilScreen(page, 'Your accounts')
 }
 
-/** Fills in the form for 25.00 EUR from the current account to the savings, and goes on. */
-export async function orderTransfer(page: Page, { current, savings }: Customer, amount = '25'): Promise<void> {
-  await page.getByRole('link', { name: 'Make a transfer' }).click()
+/** Signs out, at the front end and at the authorization server. */
+export async function signOut(page: Page): Promise<void> {
+  await press(page, 'Sign out')
+  await untilScreen(page, 'Sign out?')
+  await press(page, 'Sign out')
+  await untilScreen(page, 'Welcome')
+}
+
+/** Presses the button of this name. */
+export function press(page: Page, name: string): Promise<void> {
+  return page.getByRole('button', { name, exact: true }).click()
+}
+
+/** Fills in the form for 25.00 EUR from the current account to the savings. */
+export async function fillTransfer(page: Page, { current, savings }: Customer, amount = '25'): Promise<void> {
+  await untilScreen(page, 'Make a transfer')
   await page.getByLabel('From').selectOption(current)
   await page.getByLabel('To (IBAN)').fill(savings)
   await page.getByLabel('Amount').fill(amount)
-  await page.getByRole('button', { name: 'Continue' }).click()
+}
+
+/** Opens the form, fills it in, and goes on. */
+export async function orderTransfer(page: Page, customer: Customer, amount?: string): Promise<void> {
+  await page.getByRole('link', { name: 'Make a transfer' }).click()
+  await fillTransfer(page, customer, amount)
+  await press(page, 'Continue')
+}
+
+/** Has the app try what it could know to be refused. */
+export async function pretendNotToKnow(page: Page): Promise<void> {
+  await press(page, 'What happens')
+  await page.getByLabel('Pretend not to know').check()
+}
+
+/** Leaves for the second factor's page. Returns what the authorization server is asked for. */
+export async function leaveToConfirm(page: Page, { issuer }: BankWebsite): Promise<URLSearchParams> {
+  const leaving = page.waitForRequest((request) => request.url().startsWith(`${issuer}/auth?`))
+  await press(page, 'Confirm with a code')
+  return new URL((await leaving).url()).searchParams
 }
 
 /** Goes to the second factor's page and comes back. */
 export async function confirmTransfer(page: Page, customer: Customer): Promise<void> {
-  await page.getByRole('button', { name: 'Confirm with a code' }).click()
+  await press(page, 'Confirm with a code')
   await giveCode(page, customer)
 }
 

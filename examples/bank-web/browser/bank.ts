@@ -29,13 +29,13 @@ export interface TransactionPage {
 
 /** What the API says of a refusal (RFC 9457). */
 export interface Problem {
-  readonly type?: string
+  readonly type?: string | undefined
   readonly title?: string
   readonly detail?: string
   readonly errors?: readonly { readonly pointer: string; readonly expected: string }[]
 }
 
-/** The API refuses for a reason that no token changes. */
+/** No answer that could be used: the API refuses for a reason that no token changes, or somebody else answered. */
 export class ApiProblem extends Error {
   override readonly name = 'ApiProblem'
   readonly problem: Problem
@@ -48,63 +48,86 @@ export class ApiProblem extends Error {
 
 /** Throws TokenRefused, StepUpRequired, ApiProblem or Unreachable. */
 export async function readAccounts(grant: Grant): Promise<readonly Account[]> {
-  const { accounts } = await readJson<{ accounts: Account[] }>(grant, '/accounts')
+  const { accounts } = await readJson<{ accounts: Account[] }>(grant, '/accounts', 'accounts')
   return accounts
 }
 
 /** One page of what came and went. Throws like readAccounts. */
 export function readTransactions(grant: Grant, accountId: string, cursor?: string): Promise<TransactionPage> {
   const query = new URLSearchParams({ limit: '25', ...(cursor !== undefined && { cursor }) })
-  return readJson(grant, `/accounts/${encodeURIComponent(accountId)}/transactions?${query}`)
+  const path = `/accounts/${encodeURIComponent(accountId)}/transactions?${query}`
+  return readJson<TransactionPage>(grant, path, 'transactions')
 }
 
 /** How sending a transfer ended. */
 export type TransferOutcome =
   | { readonly kind: 'booked'; readonly booking: Booking }
-  /** Nothing was booked by this request. Ask for these parameters, then send it again with the same key. */
-  | { readonly kind: 'confirm'; readonly reason: 'needed' | 'used' | 'expired'; readonly parameters: StepUpParameters }
-  /** Nothing was booked, and the token is used up or of no use for it. */
+  /** This attempt booked nothing. Ask for these parameters, then send it again with the same key. */
+  | {
+      readonly kind: 'confirm'
+      readonly reason: 'needed' | 'used' | 'expired'
+      readonly parameters: StepUpParameters
+      /** An attempt before this one may have booked it. */
+      readonly mayBeBooked: boolean
+    }
+  /** Nothing was booked and nothing will be with this key. The token is used up, or of no use for it. */
   | { readonly kind: 'declined'; readonly problem: Problem }
   /** Nothing was booked, and the same token and key will do later. */
   | { readonly kind: 'later' }
   /** It may have been booked. The same key finds out. */
   | { readonly kind: 'unknown' }
 
+/** The ledger decided, and gives the same answer to the same key from now on. */
+const declines = ['not-found', 'insufficient-funds', 'currency-mismatch', 'same-account', 'balance-limit']
+/** Refused before the ledger was asked, or before it did anything. */
+const delays = ['keys-unavailable', 'ledger-unavailable', 'replay-store-unavailable', 'too-many-requests']
+
 /**
  * Sends a transfer with its Idempotency-Key, any number of times: it is booked once. With `knowsScopes` a grant that lacks
- * the scope is not even tried; without, the API has to say so. Never throws for what a server or a network does.
+ * the scope is not even tried; without, the API has to say so. Never throws for what a server or a network does: an answer
+ * that is not of the API's contract tells nothing, so the outcome is unknown then.
  */
 export async function sendTransfer(
   grant: Grant,
-  { order, idempotencyKey }: PendingTransfer,
+  { order, idempotencyKey, status }: PendingTransfer,
   { knowsScopes }: { knowsScopes: boolean },
 ): Promise<TransferOutcome> {
+  let mayBeBooked = status === 'sent'
   const request = {
     url: new URL('/transfers', apiUrl),
     method: 'POST',
     headers: new Headers({ 'content-type': 'application/json', 'idempotency-key': idempotencyKey }),
     body: JSON.stringify(order),
     ...(knowsScopes && { needs: transferNeeds(order) }),
+    onDoubt: () => {
+      mayBeBooked = true
+    },
   }
   try {
     const response = await stepUpFetch(grant, request, requestOptions)
-    if (response.status === 201) {
+    const body = await readObject(response)
+    if (response.status === 201 && 'transferId' in body) {
       const replayed = response.headers.get('idempotency-replayed') === 'true'
-      return { kind: 'booked', booking: { ...(await response.json()), replayed } }
+      return { kind: 'booked', booking: { ...(body as unknown as Booking), replayed } }
     }
-    const problem: Problem = await response.json()
-    if (isProblem(problem, 'transfer-outcome-unknown')) return { kind: 'unknown' }
-    if ([409, 429, 503].includes(response.status)) return { kind: 'later' }
-    return response.status < 500 ? { kind: 'declined', problem } : { kind: 'unknown' }
+    const isOneOf = (names: readonly string[]) => names.some((name) => isProblem(body, name))
+    if (isOneOf(declines)) return { kind: 'declined', problem: body }
+    if (mayBeBooked) return { kind: 'unknown' }
+    if (isOneOf(['invalid-input'])) return { kind: 'declined', problem: body }
+    return { kind: isOneOf(delays) ? 'later' : 'unknown' }
   } catch (error) {
-    if (error instanceof StepUpRequired) return { kind: 'confirm', reason: 'needed', parameters: error.parameters }
-    if (!(error instanceof TokenRefused)) {
-      // Whatever else goes wrong, an answer that breaks off or that a proxy made up: the request may have arrived.
-      if (!(error instanceof Unreachable)) reportError(error)
-      return { kind: 'unknown' }
+    if (error instanceof StepUpRequired) {
+      return { kind: 'confirm', reason: 'needed', parameters: error.parameters, mayBeBooked }
     }
-    const reason = error.problemType?.endsWith('/token-already-used') ? 'used' : 'expired'
-    return { kind: 'confirm', reason, parameters: error.parameters }
+    if (error instanceof TokenRefused) {
+      const { parameters, problemType: type } = error
+      if (isProblem({ type }, 'token-already-used')) return { kind: 'confirm', reason: 'used', parameters, mayBeBooked }
+      if (isProblem({ type }, 'expired-token')) return { kind: 'confirm', reason: 'expired', parameters, mayBeBooked }
+      // Without the API's own words it may be somebody else who refused, such as a proxy.
+      return { kind: 'confirm', reason: 'needed', parameters, mayBeBooked: mayBeBooked || type === undefined }
+    }
+    if (!(error instanceof Unreachable)) reportError(error)
+    return { kind: 'unknown' }
   }
 }
 
@@ -118,12 +141,19 @@ export function transferNeeds(order: TransferOrder): StepUpParameters & { scope:
 }
 
 /** Whether a problem is the one of this name; see the API's /problems. */
-export function isProblem({ type }: Problem, name: string): boolean {
-  return type?.endsWith(`/problems/${name}`) ?? false
+export function isProblem({ type }: Pick<Problem, 'type'>, name: string): boolean {
+  return type === new URL(`/problems/${name}`, apiUrl).href
 }
 
-async function readJson<Body>(grant: Grant, path: string): Promise<Body> {
+async function readJson<Body>(grant: Grant, path: string, member: keyof Body & string): Promise<Body> {
   const response = await stepUpFetch(grant, { url: new URL(path, apiUrl) }, requestOptions)
-  if (!response.ok) throw new ApiProblem(await response.json())
-  return response.json()
+  const body = await readObject(response)
+  if (!response.ok || !(member in body)) throw new ApiProblem(body)
+  return body as Body
+}
+
+/** The JSON object of an answer. It is empty for anything else, such as a proxy's page or an answer that breaks off. */
+async function readObject(response: Response): Promise<object> {
+  const body: unknown = await response.json().catch(() => undefined)
+  return typeof body === 'object' && body !== null ? body : {}
 }

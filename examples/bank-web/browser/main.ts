@@ -18,6 +18,7 @@ import {
 } from './session.js'
 import { issuer, readScope } from './settings.js'
 import { Unreachable } from './trace.js'
+import type { TransferOrder, TypedTransfer } from './transfer.js'
 import { beginTransfer, deliver, showPendingTransfer, transferHash } from './transfer-flow.js'
 
 /** The grant at hand has read something, so when the API refuses it later, a new one will do. */
@@ -49,8 +50,10 @@ async function finishAuthorization(answer: URL, record: AuthorizationRecord | un
   const signedIn = await whileWaiting('Signing you in', completeAuthorization(answer, record)).catch(
     (error: unknown) => {
       if (!(error instanceof AuthorizationRefused)) throw error
-      if (isForTransfer) showPendingTransfer(pending, { cancelled: true })
-      else showSignedOut(error.code === 'access_denied' ? 'You did not sign in.' : 'Your session has ended.')
+      if (isForTransfer) showPendingTransfer(pending, error.isByPerson ? 'cancelled' : 'failed')
+      else if (error.code === 'access_denied') showSignedOut('You did not sign in.')
+      else if (error.isByPerson) showSignedOut('Your session has ended.')
+      else showSignInTrouble()
     },
   )
   if (signedIn === undefined) return
@@ -94,15 +97,25 @@ async function route(): Promise<void> {
   const [, place, id] = hash.split('/')
   const account = accounts.find(({ resourceId }) => resourceId === id)
   if (place === 'transfer') {
-    const { order, faults } = draft.read() ?? {}
-    const startsWith = { order, debtorId: id, ...(faults && { faults }) }
-    return show(transferFormScreen(accounts, startsWith, (order) => beginTransfer(order, subject)))
+    const { typed, faults } = draft.find(subject, hash) ?? {}
+    const actions = {
+      keep: (typed: TypedTransfer) => draft.save({ subject, place: hash, typed }),
+      submit: (order: TransferOrder) => beginTransfer(order, subject),
+      cancel: draft.forget,
+    }
+    return show(transferFormScreen(accounts, { typed, debtorId: id, faults }, actions))
   }
   if (place === 'accounts' && account !== undefined) return showTransactions(account, [])
   const resume = () => {
     location.hash = transferHash
   }
-  show(accountsScreen(accounts, pending?.status === 'sent' ? unfinishedNotice(pending, resume) : undefined))
+  const dismiss = () => {
+    pendingTransfer.forget()
+    return route()
+  }
+  show(
+    accountsScreen(accounts, pending?.status === 'sent' ? unfinishedNotice(pending, { resume, dismiss }) : undefined),
+  )
 }
 
 async function showTransactions(account: Account, shown: readonly Transaction[], cursor?: string): Promise<void> {
@@ -127,6 +140,12 @@ function showSignedOut(notice?: string): void {
   showTopActions()
   const signIn = () => leave({ scope: readScope }, { purpose: 'read', returnTo: location.hash })
   show(signedOutScreen({ signIn, ...(notice !== undefined && { notice }) }))
+}
+
+function showSignInTrouble(): void {
+  const text = ['The sign-in page ran into a problem. That is our fault and not yours. Nothing is lost.']
+  const actions = [actionButton('Try again', route, 'primary')]
+  show(troubleScreen({ title: 'The sign-in did not work', text, actions }))
 }
 
 function showTopActions(): void {
@@ -163,7 +182,7 @@ async function attempt(step: () => void | Promise<void>): Promise<void> {
       return show(troubleScreen({ title: 'This sign-in does not belong here', text, actions: [again] }))
     }
     reportError(error)
-    const text = ['Something went wrong on the way back from the sign-in page. Nothing is lost: try again.']
-    show(troubleScreen({ title: 'The sign-in did not work', text, actions: [again] }))
+    const text = ['That is our fault and not yours. Nothing is lost: try again in a moment.']
+    show(troubleScreen({ title: 'Something went wrong', text, actions: [again] }))
   }
 }

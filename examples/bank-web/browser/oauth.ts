@@ -19,7 +19,7 @@ export interface SignedIn {
   readonly subject: string
 }
 
-/** The authorization server answered with an error: `access_denied`, `login_required` and others (RFC 6749 §4.1.2.1). */
+/** The authorization server answered with an error (RFC 6749 §4.1.2.1, §5.2; OpenID Connect Core §3.1.2.6). */
 export class AuthorizationRefused extends Error {
   override readonly name = 'AuthorizationRefused'
   readonly code: string
@@ -28,7 +28,21 @@ export class AuthorizationRefused extends Error {
     super('the authorization server refused')
     this.code = code
   }
+
+  /** Whether it is the person who did not, rather than a server that could not. */
+  get isByPerson(): boolean {
+    return personsRefusals.includes(this.code)
+  }
 }
+
+/** What a person decided, or what nobody was asked for because of `prompt=none`. */
+const personsRefusals = [
+  'access_denied',
+  'login_required',
+  'interaction_required',
+  'consent_required',
+  'account_selection_required',
+]
 
 /** The answer is not one to a request of this tab: an old page, a link from elsewhere, or an attack (RFC 6749 §10.12). */
 export class UnexpectedAnswer extends Error {
@@ -97,7 +111,7 @@ export async function completeAuthorization(answer: URL, record: AuthorizationRe
   }
   const tokens = await exchange().catch((error: unknown) => {
     if (oauth.isDPoPNonceError(error)) return exchange()
-    throw error
+    throw error instanceof oauth.ResponseBodyError ? new AuthorizationRefused(error.error) : error
   })
   // RFC 6749 §5.1: no scope in the answer means that it is the one that was asked for.
   const { access_token: accessToken, scope = record.parameters.scope ?? '', expires_in: seconds } = tokens

@@ -1,5 +1,5 @@
 import type { StepUpParameters } from '../step-up-fetch.js'
-import type { Booking, TransferOrder } from './transfer.js'
+import type { Booking, TransferOrder, TypedTransfer } from './transfer.js'
 
 /**
  * What has to survive the way to the authorization server and back, in sessionStorage, so that each tab has its own. No
@@ -20,8 +20,11 @@ export interface AuthorizationRecord {
   readonly returnTo: string
 }
 
-/** Why the person is asked to confirm. */
-export type ConfirmationReason = 'needed' | 'used' | 'expired' | 'find-out'
+/**
+ * Why the person is asked to confirm. `again`: a confirmation was given, and the bank wants something else as well.
+ * `in-vain`: it wants just what was given.
+ */
+export type ConfirmationReason = 'needed' | 'again' | 'in-vain' | 'used' | 'expired' | 'find-out'
 
 /** A transfer that was begun. Its key stays the same until its outcome is known, so it can be sent any number of times. */
 export interface PendingTransfer {
@@ -33,6 +36,8 @@ export interface PendingTransfer {
   readonly status: 'not-sent' | 'sent' | 'booked'
   /** What to ask the authorization server for, and why. */
   readonly confirmation?: { readonly parameters: StepUpParameters; readonly reason: ConfirmationReason }
+  /** All that was asked of the authorization server so far, to notice when the API goes round in circles. */
+  readonly asked?: readonly StepUpParameters[]
   readonly booking?: Booking
 }
 
@@ -52,15 +57,25 @@ export const pendingTransfer = {
   forget: () => sessionStorage.removeItem(names.transfer),
 }
 
-/** A transfer that was declined, to be changed in the form. */
+/** A form that is being filled in, or whose transfer was declined. */
 export interface Draft {
-  readonly order: TransferOrder
-  readonly faults: Readonly<Record<string, string>>
+  /** Who types: nobody else gets to see it. */
+  readonly subject: string
+  /** The part of the address after the #. The same form at another one starts afresh. */
+  readonly place: string
+  readonly typed: TypedTransfer
+  /** What the API found wrong, by field. */
+  readonly faults?: TypedTransfer
 }
 
 export const draft = {
   save: (value: Draft) => write(names.draft, value),
   read: () => read<Draft>(names.draft),
+  /** The draft of this person at this place. */
+  find(subject: string, place: string): Draft | undefined {
+    const found = read<Draft>(names.draft)
+    return found?.subject === subject && found.place === place ? found : undefined
+  },
   forget: () => sessionStorage.removeItem(names.draft),
 }
 

@@ -7,14 +7,14 @@ import { confirmationScreen } from './screens/confirmation.js'
 import { declinedScreen, laterScreen, receiptScreen, unknownScreen } from './screens/outcome.js'
 import { type ConfirmationReason, draft, type PendingTransfer, pendingTransfer } from './session.js'
 import { transferScope } from './settings.js'
-import type { TransferOrder } from './transfer.js'
+import type { TransferOrder, TypedTransfer } from './transfer.js'
 
 /** The address of the transfer, from the form to the receipt. */
 export const transferHash = '#/transfer'
+const changeHash = `${transferHash}/change`
 
 /** Begins a transfer. Its key is made here, once. */
 export async function beginTransfer(order: TransferOrder, subject: string): Promise<void> {
-  draft.forget()
   await deliver({ idempotencyKey: crypto.randomUUID(), order, subject, status: 'not-sent' })
 }
 
@@ -35,20 +35,27 @@ export async function deliver({ confirmation, ...pending }: PendingTransfer): Pr
     case 'booked': {
       const booked = { ...pending, status: 'booked', booking: outcome.booking } as const
       pendingTransfer.save(booked)
+      draft.forget()
       await dropTransferGrant()
       return showPendingTransfer(booked)
     }
-    case 'confirm':
+    case 'confirm': {
+      const { reason, parameters, mayBeBooked } = outcome
+      const refused = { ...pending, status: mayBeBooked ? 'sent' : 'not-sent' } as const
+      pendingTransfer.save(refused)
       await dropTransferGrant()
-      return askToConfirm(pending, couldPay ? outcome.reason : reasonWithout(pending), outcome.parameters)
-    case 'declined':
+      if (!couldPay) return askToConfirm(refused, reasonWithout(refused), parameters)
+      return askToConfirm(refused, reason === 'needed' ? reasonAfterAll(refused, parameters) : reason, parameters)
+    }
+    case 'declined': {
+      const typed = draft.read()
+      if (typed !== undefined) draft.save({ ...typed, place: changeHash, faults: faultsOf(outcome.problem) })
       pendingTransfer.forget()
-      draft.save({ order: pending.order, faults: faultsOf(outcome.problem) })
       await dropTransferGrant()
       return show(declinedScreen(pending, outcome.problem, { change: backToForm, discard: backToAccounts }))
+    }
     case 'later':
       pendingTransfer.save(pending)
-      if (pending.status === 'sent') return showPendingTransfer(pending)
       return show(laterScreen(pending, { again: () => deliver(pending), discard: () => void backToAccounts() }))
     case 'unknown':
       return showPendingTransfer({ ...pending, status: 'sent' })
@@ -56,19 +63,25 @@ export async function deliver({ confirmation, ...pending }: PendingTransfer): Pr
 }
 
 /** Shows where a transfer stands, as after a reload, the back button, or a second thought. */
-export function showPendingTransfer(pending: PendingTransfer, { cancelled = false } = {}): void {
+export function showPendingTransfer(pending: PendingTransfer, returned?: 'cancelled' | 'failed'): void {
   const { booking, confirmation } = pending
   if (booking !== undefined) show(receiptScreen(booking, backToAccounts))
   else if (confirmation !== undefined) {
     const confirm = () => leave(confirmation.parameters, { purpose: 'transfer', returnTo: transferHash })
-    show(confirmationScreen(pending, { confirm, discard: () => void backToAccounts(), cancelled }))
+    show(confirmationScreen(pending, { confirm, discard: () => void backToAccounts(), returned }))
   } else show(unknownScreen(pending, { findOut: () => deliver(pending), later: () => void backToAccounts() }))
 }
 
 function askToConfirm(pending: PendingTransfer, reason: ConfirmationReason, parameters: StepUpParameters): void {
-  const asked = { ...pending, confirmation: { reason, parameters } }
-  pendingTransfer.save(asked)
-  showPendingTransfer(asked)
+  const waiting = { ...pending, confirmation: { reason, parameters }, asked: [...(pending.asked ?? []), parameters] }
+  pendingTransfer.save(waiting)
+  showPendingTransfer(waiting)
+}
+
+/** Why the person is asked though they have just confirmed. If that was for the very same, once more will hardly help. */
+function reasonAfterAll({ asked = [] }: PendingTransfer, parameters: StepUpParameters): ConfirmationReason {
+  const wanted = JSON.stringify(parameters)
+  return asked.some((before) => JSON.stringify(before) === wanted) ? 'in-vain' : 'again'
 }
 
 /** Why the person is asked when there was no token for it yet. */
@@ -83,11 +96,11 @@ async function backToAccounts(): Promise<void> {
 }
 
 async function backToForm(): Promise<void> {
-  location.hash = '#/transfer/change'
+  location.hash = changeHash
 }
 
 /** What the API found wrong, by the fields of the form. */
-function faultsOf(problem: Problem): Record<string, string> {
+function faultsOf(problem: Problem): TypedTransfer {
   if (isProblem(problem, 'insufficient-funds')) return { amount: 'The account holds less than this by now.' }
   if (isProblem(problem, 'not-found')) return { creditor: 'Nobody at this bank has this IBAN.' }
   const fields = [

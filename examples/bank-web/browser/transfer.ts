@@ -9,6 +9,12 @@ export interface TransferOrder {
   readonly remittanceInformationUnstructured?: string
 }
 
+/** The fields of the form. */
+export type FieldName = 'debtor' | 'creditor' | 'creditorName' | 'amount' | 'reference'
+
+/** A text for some of the fields: what was typed there, or what is wrong with it. */
+export type TypedTransfer = Readonly<Partial<Record<FieldName, string>>>
+
 /** A booked transfer: the order, with what the bank adds. */
 export interface Booking extends TransferOrder {
   readonly transferId: string

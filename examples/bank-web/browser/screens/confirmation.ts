@@ -4,15 +4,35 @@ import { formatMoney } from '../money.js'
 import type { ConfirmationReason, PendingTransfer } from '../session.js'
 import { orderSummary } from './order-summary.js'
 
-const cannotHappenTwice = 'It cannot be made twice: if it has been made already, you will see its receipt.'
+const cannotHappenTwice =
+  'It cannot be made twice: if it has been made already, you will see its receipt, and if not, it is made now.'
+
+/** A heading, and paragraphs. */
+interface Words {
+  readonly title: string
+  readonly text: readonly string[]
+}
 
 /** Why the person is asked, in words that need no glossary. */
-const words: Readonly<Record<ConfirmationReason, { title: string; text: readonly string[] }>> = {
+const reasons: Readonly<Record<ConfirmationReason, Words>> = {
   needed: {
     title: 'One more proof is needed',
     text: [
       'Your password was enough to look at your accounts. To move money, the bank wants to be sure that it is you at this moment, and asks for a code from your authenticator app.',
       'You go to the bank’s sign-in page and come straight back. No money has been moved yet.',
+    ],
+  },
+  again: {
+    title: 'The bank asks for another proof',
+    text: [
+      'The confirmation that you just gave was not enough for this transfer, and the bank says what else it wants.',
+    ],
+  },
+  'in-vain': {
+    title: 'Your confirmation was not accepted',
+    text: [
+      'You gave the bank just what it asked for, and it asks for the same again. That is our fault and not yours.',
+      'Another code will hardly help today. Try again later, or come to us.',
     ],
   },
   used: {
@@ -29,25 +49,43 @@ const words: Readonly<Record<ConfirmationReason, { title: string; text: readonly
   },
 }
 
-/** Explains why more is asked for, and lets the person go there or let it be. `cancelled` says that they came back without. */
+/** What is said to those who come back without a confirmation, before what it means for the transfer. */
+const returns: Readonly<Record<'cancelled' | 'failed', Words>> = {
+  cancelled: { title: 'You did not confirm', text: [] },
+  failed: {
+    title: 'Confirming did not work',
+    text: ['The sign-in page ran into a problem. That is our fault and not yours.'],
+  },
+}
+
+/** What the person may rely on, whatever went wrong. */
+const standings: Readonly<Record<PendingTransfer['status'], string>> = {
+  'not-sent': 'No money has been moved. You can still confirm this transfer, or drop it.',
+  sent: `We still do not know what became of this transfer. ${cannotHappenTwice}`,
+  booked: '',
+}
+
+/** Explains why more is asked for, and lets the person go there or let it be. `returned` says that they came back without. */
 export function confirmationScreen(
   { order, confirmation, status }: PendingTransfer,
-  { confirm, discard, cancelled = false }: { confirm: () => Promise<void>; discard: () => void; cancelled?: boolean },
+  {
+    confirm,
+    discard,
+    returned,
+  }: { confirm: () => Promise<void>; discard: () => void; returned?: keyof typeof returns | undefined },
 ): Screen {
-  const { title, text } = words[confirmation?.reason ?? 'needed']
-  const [cancelledTitle, cancelledText] =
-    status === 'not-sent'
-      ? ['You did not confirm', 'So nothing was sent. You can still confirm this transfer, or drop it.']
-      : ['You did not confirm', `So we still do not know what became of this transfer. ${cannotHappenTwice}`]
+  const reason = confirmation?.reason ?? 'needed'
+  const { title, text } = returned === undefined ? reasons[reason] : returns[returned]
+  const saysStanding = returned !== undefined || reason === 'again' || reason === 'in-vain'
   return {
-    title: cancelled ? cancelledTitle : title,
+    title,
     content: [
-      ...(cancelled ? [cancelledText] : text).map((paragraph) => h('p', {}, paragraph)),
+      ...[...text, ...(saysStanding ? [standings[status]] : [])].map((paragraph) => h('p', {}, paragraph)),
       orderSummary(order),
       h(
         'div',
         { class: 'actions' },
-        actionButton('Confirm with a code', confirm, 'primary'),
+        actionButton('Confirm with a code', confirm, reason === 'in-vain' ? 'plain' : 'primary'),
         actionButton(status === 'not-sent' ? 'Drop this transfer' : 'Not now', discard),
       ),
     ],
@@ -55,12 +93,19 @@ export function confirmationScreen(
 }
 
 /** On the accounts screen, while a transfer's outcome is open. */
-export function unfinishedNotice({ order }: PendingTransfer, resume: () => void): HTMLElement {
+export function unfinishedNotice(
+  { order }: PendingTransfer,
+  { resume, dismiss }: { resume: () => void; dismiss: () => Promise<void> },
+): HTMLElement {
   const amount = formatMoney(order.instructedAmount)
   return h(
     'section',
     { class: 'notice', 'aria-label': 'Unfinished transfer' },
-    h('p', {}, `We do not know yet whether your transfer of ${amount} was made.`),
-    actionButton('Find out', resume),
+    h(
+      'p',
+      {},
+      `We do not know yet whether your transfer of ${amount} was made. If it was, it is among the transactions of your account.`,
+    ),
+    h('div', { class: 'notice-actions' }, actionButton('Find out', resume), actionButton('Dismiss', dismiss)),
   )
 }

@@ -28,7 +28,7 @@ export function receiptScreen(booking: Booking, showAccounts: () => Promise<void
   }
 }
 
-/** The answer was lost: it may have been made, or not. */
+/** There was no answer, or none that can be relied on: it may have been made, or not. */
 export function unknownScreen(
   { order }: PendingTransfer,
   { findOut, later }: { findOut: () => Promise<void>; later: () => void },
@@ -36,8 +36,12 @@ export function unknownScreen(
   return {
     title: 'We do not know yet',
     content: [
-      h('p', {}, 'The bank’s answer did not arrive, so this transfer may have been made, or not.'),
-      h('p', {}, 'Ask again: the bank recognises this transfer and will not make it twice.'),
+      h('p', {}, 'No clear answer came from the bank, so this transfer may have been made, or not.'),
+      h(
+        'p',
+        {},
+        'Ask again: the bank recognises this transfer and will not make it twice. If it has not been made, it is made now.',
+      ),
       orderSummary(order),
       h('div', { class: 'actions' }, actionButton('Find out', findOut, 'primary'), actionButton('Not now', later)),
     ],

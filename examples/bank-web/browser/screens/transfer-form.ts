@@ -3,29 +3,36 @@ import { actionButton, announce, type Screen } from '../display.js'
 import { h } from '../dom.js'
 import { readIban } from '../iban.js'
 import { digitsOf, formatMoney, isMore, readAmount } from '../money.js'
-import type { TransferOrder } from '../transfer.js'
+import type { FieldName, TransferOrder, TypedTransfer } from '../transfer.js'
 
 const maxTextLength = 140
 
-/** Faults by the name of their field. */
-export type FieldFaults = Readonly<Partial<Record<FieldName, string>>>
-type FieldName = 'debtor' | 'creditor' | 'creditorName' | 'amount' | 'reference'
-
 /** What the form starts with. */
 export interface FormStart {
-  readonly order?: TransferOrder | undefined
+  readonly typed?: TypedTransfer | undefined
+  /** The account that the money comes from, unless another one was chosen. */
   readonly debtorId?: string | undefined
-  /** What the API found wrong with the order. */
-  readonly faults?: FieldFaults
+  /** What the API found wrong. */
+  readonly faults?: TypedTransfer | undefined
 }
 
-/** The form. `submit` gets an order whose form is right; whether there is the money, the API decides. */
+/** What becomes of the form. */
+export interface FormActions {
+  /** Gets all that is typed, after each change. */
+  keep(typed: TypedTransfer): void
+  /** Gets an order whose form is right; whether there is the money, the API decides. */
+  submit(order: TransferOrder): Promise<void>
+  cancel(): void
+}
+
+/** The form of a transfer. */
 export function transferFormScreen(
   accounts: readonly Account[],
-  { order, debtorId, faults = {} }: FormStart,
-  submit: (order: TransferOrder) => Promise<void>,
+  { typed = {}, debtorId, faults = {} }: FormStart,
+  { keep, submit, cancel }: FormActions,
 ): Screen {
-  const chosen = accounts.find(({ iban, resourceId }) => iban === order?.debtorAccount.iban || resourceId === debtorId)
+  const chosen =
+    accounts.find(({ iban }) => iban === typed.debtor) ?? accounts.find(({ resourceId }) => resourceId === debtorId)
   const debtor = field(
     'From',
     h(
@@ -44,13 +51,13 @@ export function transferFormScreen(
       autocomplete: 'off',
       autocapitalize: 'characters',
       spellcheck: 'false',
-      value: order?.creditorAccount.iban ?? '',
+      value: typed.creditor ?? '',
     }),
     'Letters and digits, with or without spaces.',
   )
   const creditorName = field(
     'Name of the recipient, if you like',
-    h('input', { id: 'creditorName', name: 'creditorName', autocomplete: 'off', value: order?.creditorName ?? '' }),
+    h('input', { id: 'creditorName', name: 'creditorName', autocomplete: 'off', value: typed.creditorName ?? '' }),
   )
   const amount = field(
     'Amount',
@@ -59,7 +66,7 @@ export function transferFormScreen(
       name: 'amount',
       autocomplete: 'off',
       inputmode: 'decimal',
-      value: order?.instructedAmount.amount ?? '',
+      value: typed.amount ?? '',
     }),
     'In the currency of the account it comes from.',
   )
@@ -69,7 +76,7 @@ export function transferFormScreen(
       id: 'reference',
       name: 'reference',
       autocomplete: 'off',
-      value: order?.remittanceInformationUnstructured ?? '',
+      value: typed.reference ?? '',
     }),
   )
   const fields = { debtor, creditor, creditorName, amount, reference }
@@ -77,9 +84,9 @@ export function transferFormScreen(
   submitButton.type = 'submit'
   const form = h(
     'form',
-    { novalidate: true, submit: (event) => event.preventDefault() },
+    { novalidate: true, submit: (event) => event.preventDefault(), input: () => keep(readTyped(fields)) },
     ...Object.values(fields).map(({ element }) => element),
-    h('div', { class: 'actions' }, submitButton, h('a', { class: 'button', href: '#/' }, 'Cancel')),
+    h('div', { class: 'actions' }, submitButton, h('a', { class: 'button', href: '#/', click: cancel }, 'Cancel')),
   )
 
   async function trySubmit(): Promise<void> {
@@ -89,7 +96,7 @@ export function transferFormScreen(
   }
 
   /** Marks every fault and moves the focus to the first one. */
-  function showFaults(found: FieldFaults): void {
+  function showFaults(found: TypedTransfer): void {
     const names = Object.keys(fields) as FieldName[]
     for (const name of names) fields[name].mark(found[name])
     const faulty = names.filter((name) => found[name] !== undefined)
@@ -138,16 +145,20 @@ function field(label: string, control: Field['control'], hint?: string): Field {
   }
 }
 
+function readTyped(fields: Record<FieldName, Field>): TypedTransfer {
+  return Object.fromEntries(Object.entries(fields).map(([name, { control }]) => [name, control.value]))
+}
+
 function readOrder(
   accounts: readonly Account[],
   fields: Record<FieldName, Field>,
-): { order: TransferOrder } | { faults: FieldFaults } {
+): { order: TransferOrder } | { faults: TypedTransfer } {
   const text = (name: FieldName) => fields[name].control.value.trim()
   const debtor = accounts.find(({ iban }) => iban === text('debtor'))
   if (debtor === undefined) return { faults: { debtor: 'Choose the account that the money comes from.' } }
   const creditor = readIban(text('creditor'))
   const amount = readAmount(text('amount'), digitsOf(debtor.balance))
-  const faults: FieldFaults = {
+  const faults: TypedTransfer = {
     ...('fault' in creditor && { creditor: creditor.fault }),
     ...('iban' in creditor && creditor.iban === debtor.iban && { creditor: 'This is the account it comes from.' }),
     ...('fault' in amount && { amount: amount.fault }),
@@ -169,6 +180,6 @@ function readOrder(
   }
 }
 
-function tooLong(name: FieldName, text: string): FieldFaults {
+function tooLong(name: FieldName, text: string): TypedTransfer {
   return [...text].length > maxTextLength ? { [name]: `At most ${maxTextLength} characters.` } : {}
 }
