@@ -27,6 +27,7 @@ button { margin: 1.5rem .5rem 0 0; padding: .625rem 1.25rem; border: 1px solid v
   background: var(--surface); color: inherit; font: inherit; font-weight: 600; line-height: 1.4; cursor: pointer; }
 button.primary { border-color: var(--accent); background: var(--accent); color: var(--accent-ink); }
 :focus-visible { outline: 3px solid var(--accent); outline-offset: 3px; }
+input:focus-visible { outline-offset: 1px; }
 .error { padding: .75rem 1rem; border: 2px solid var(--fault); border-left-width: .75rem; border-radius: .5rem; font-weight: 600; }
 .hint { margin: 0 0 .375rem; color: var(--quiet); font-size: .9375rem; }
 dl { margin: 1.25rem 0; padding: .625rem 1.25rem; border: 1px solid var(--line); border-radius: .75rem; background: var(--surface); }

@@ -21,6 +21,7 @@ import { missingBrowser, startBrowser } from '../helpers/browser.js'
 t.test('however it ends, there is a sensible screen', { skip: missingBrowser() }, async (t) => {
   const visit = await startBrowser(t)
   const bank = await startBankWebsite(t)
+  const onPhone = { width: 360, colorScheme: 'dark' } as const
   const balances = ({ current, savings }: Customer, moved: bigint) => ({
     [current]: 250_000n - moved,
     [savings]: 1_000_000n + moved,
@@ -63,11 +64,12 @@ t.test('however it ends, there is a sensible screen', { skip: missingBrowser() }
 
   await t.test('a lost answer and a reload: a fresh token with the same key finds out', async (t) => {
     const person = bank.customer()
-    await visit(t, { failedRequests: ['net::ERR_CONNECTION_RESET /transfers'] }, async ({ page, look }) => {
+    await visit(t, { ...onPhone, failedRequests: ['net::ERR_CONNECTION_RESET /transfers'] }, async ({ page, look }) => {
       await untilProof(page, person)
       await loseAnswer(page)
       await confirmTransfer(page, person)
       await untilScreen(page, 'We do not know yet')
+      await look('bank-unknown-360-dark')
       await page.reload()
       await untilScreen(page, 'We do not know yet')
       await press(page, 'Not now')
@@ -512,7 +514,7 @@ t.test('however it ends, there is a sensible screen', { skip: missingBrowser() }
       // The authorization server's clock is minutes behind, and so is auth_time; half a minute more is too old.
       const strict = await startBankWebsite(t, { STEP_UP_MAX_AGE: '280' })
       const person = strict.customer()
-      await visit(t, { failedRequests: ['401 /transfers'] }, async ({ page, look }) => {
+      await visit(t, { ...onPhone, failedRequests: ['401 /transfers'] }, async ({ page, look }) => {
         await signIn(page, strict, person)
         await orderTransfer(page, person)
         await untilScreen(page, 'One more proof is needed')

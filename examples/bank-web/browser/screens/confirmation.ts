@@ -25,14 +25,14 @@ const reasons: Readonly<Record<ConfirmationReason, Words>> = {
   again: {
     title: 'The bank asks for another proof',
     text: [
-      'The confirmation that you just gave was not enough for this transfer, and the bank says what else it wants.',
+      'The confirmation that you just gave was not enough for this transfer. Now the bank says exactly what it wants.',
     ],
   },
   'in-vain': {
     title: 'Your confirmation was not accepted',
     text: [
       'You gave the bank just what it asked for, and it asks for the same again. That is our fault and not yours.',
-      'Another code will hardly help today. Try again later, or come to us.',
+      'Another code will hardly help now. Try again later.',
     ],
   },
   used: {
@@ -60,10 +60,11 @@ const returns: Readonly<Record<'cancelled' | 'failed', Words>> = {
 
 /** What the person may rely on, whatever went wrong. */
 const standings: Readonly<Record<PendingTransfer['status'], string>> = {
-  'not-sent': 'No money has been moved. You can still confirm this transfer, or drop it.',
+  'not-sent': 'No money has been moved.',
   sent: `We still do not know what became of this transfer. ${cannotHappenTwice}`,
   booked: '',
 }
+const choice = 'You can still confirm this transfer, or drop it.'
 
 /** Explains why more is asked for, and lets the person go there or let it be. `returned` says that they came back without. */
 export function confirmationScreen(
@@ -76,18 +77,20 @@ export function confirmationScreen(
 ): Screen {
   const reason = confirmation?.reason ?? 'needed'
   const { title, text } = returned === undefined ? reasons[reason] : returns[returned]
-  const saysStanding = returned !== undefined || reason === 'again' || reason === 'in-vain'
+  const paragraphs = [...text]
+  if (returned !== undefined && status === 'not-sent') paragraphs.push(`${standings[status]} ${choice}`)
+  else if (returned !== undefined || reason === 'again' || reason === 'in-vain') paragraphs.push(standings[status])
+  const discardLabel = status === 'not-sent' ? 'Drop this transfer' : 'Not now'
+  const actions =
+    reason === 'in-vain'
+      ? [actionButton(discardLabel, discard, 'primary'), actionButton('Confirm with a code', confirm)]
+      : [actionButton('Confirm with a code', confirm, 'primary'), actionButton(discardLabel, discard)]
   return {
     title,
     content: [
-      ...[...text, ...(saysStanding ? [standings[status]] : [])].map((paragraph) => h('p', {}, paragraph)),
+      ...paragraphs.map((paragraph) => h('p', {}, paragraph)),
       orderSummary(order),
-      h(
-        'div',
-        { class: 'actions' },
-        actionButton('Confirm with a code', confirm, reason === 'in-vain' ? 'plain' : 'primary'),
-        actionButton(status === 'not-sent' ? 'Drop this transfer' : 'Not now', discard),
-      ),
+      h('div', { class: 'actions' }, ...actions),
     ],
   }
 }
