@@ -51,7 +51,8 @@ export function interactionPages(
         if (error.status === 405) ctx.set('Allow', 'GET, POST')
         writePage(ctx, messagePage('This cannot be done', error.message), { status: error.status })
       } else if (error instanceof errors.SessionNotFound) {
-        const text = 'This sign-in has expired or was finished before. Go back to the application and start again.'
+        const text =
+          'This sign-in has expired or was finished before. Go back to the application, with the back button or by its address, and start again.'
         writePage(ctx, messagePage('Start again', text), { status: 400 })
       } else throw error
     }

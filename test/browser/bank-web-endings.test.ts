@@ -46,6 +46,37 @@ t.test('however it ends, there is a sensible screen', { skip: missingBrowser() }
     )
   }
 
+  /** Answers the next transfer with this instead of the API, as a proxy or an API in trouble would. */
+  async function answerOnce(
+    page: Page,
+    {
+      status,
+      type,
+      body,
+      headers = {},
+    }: { status: number; type: string; body: string; headers?: Record<string, string> },
+    isBooked = false,
+  ): Promise<void> {
+    await page.route(
+      `${bank.apiUrl}/transfers`,
+      async (route) => {
+        if (isBooked) await route.fetch()
+        const exposed = {
+          'access-control-allow-origin': bank.webUrl,
+          'access-control-expose-headers': 'WWW-Authenticate',
+        }
+        await route.fulfill({ status, contentType: type, body, headers: { ...exposed, ...headers } })
+      },
+      { times: 1 },
+    )
+  }
+
+  const problem = (status: number, name: string) => ({
+    status,
+    type: 'application/problem+json',
+    body: JSON.stringify({ type: `${bank.apiUrl}/problems/${name}`, status }),
+  })
+
   await t.test('a lost answer: the same key finds out, and money moves once', async (t) => {
     const person = bank.customer()
     await visit(t, { failedRequests: ['net::ERR_CONNECTION_RESET /transfers'] }, async ({ page, look }) => {
@@ -191,15 +222,16 @@ t.test('however it ends, there is a sensible screen', { skip: missingBrowser() }
     })
   })
 
-  await t.test('an account that nobody has', async (t) => {
+  await t.test('an account that nobody has, and a reload: the form still says what is wrong', async (t) => {
     const person = bank.customer()
     await visit(t, { failedRequests: ['404 /transfers'] }, async ({ page }) => {
       await signIn(page, bank, person)
       await orderTransfer(page, { ...person, savings: 'NL91ABNA0417164300' })
       await confirmTransfer(page, person)
       await untilScreen(page, 'There is no such account')
-      await press(page, 'Change the transfer')
+      await page.reload()
       await untilScreen(page, 'Make a transfer')
+      t.equal(await page.getByLabel('To (IBAN)').inputValue(), 'NL91ABNA0417164300')
       t.equal(await page.evaluate('document.activeElement.id'), 'creditor')
     })
   })
@@ -217,6 +249,35 @@ t.test('however it ends, there is a sensible screen', { skip: missingBrowser() }
       database.exec('ROLLBACK')
       await press(page, 'Try again')
       await untilScreen(page, 'Transfer made')
+      t.strictSame(await bank.balances(person), balances(person, 2500n))
+    })
+  })
+
+  await t.test('refusals that come before anything was done, and a reload: nothing was sent', async (t) => {
+    const person = bank.customer()
+    const before = [
+      problem(429, 'too-many-requests'),
+      problem(503, 'keys-unavailable'),
+      problem(503, 'replay-store-unavailable'),
+      problem(503, 'ledger-unavailable'),
+    ]
+    const failedRequests = before.map(({ status }) => `${status} /transfers`)
+    await visit(t, { failedRequests }, async ({ page }) => {
+      await untilProof(page, person)
+      for (const [index, answer] of before.entries()) {
+        await answerOnce(page, answer)
+        const answered = page.waitForResponse(`${bank.apiUrl}/transfers`)
+        if (index === 0) await confirmTransfer(page, person)
+        else await press(page, 'Try again')
+        await answered
+        await page.locator('button:not([aria-disabled])', { hasText: 'Try again' }).waitFor()
+        await untilScreen(page, 'The bank is busy')
+      }
+      await page.reload()
+      await untilScreen(page, 'One more proof is needed')
+      await confirmTransfer(page, person)
+      await untilScreen(page, 'Transfer made')
+      await page.getByText('It is booked').waitFor()
       t.strictSame(await bank.balances(person), balances(person, 2500n))
     })
   })
@@ -303,37 +364,6 @@ t.test('however it ends, there is a sensible screen', { skip: missingBrowser() }
       await untilScreen(page, 'Transfer made')
       t.strictSame(await bank.balances(person), balances(person, 2500n))
     })
-  })
-
-  /** Answers the next transfer with this instead of the API, as a proxy or an API in trouble would. */
-  async function answerOnce(
-    page: Page,
-    {
-      status,
-      type,
-      body,
-      headers = {},
-    }: { status: number; type: string; body: string; headers?: Record<string, string> },
-    isBooked = false,
-  ): Promise<void> {
-    await page.route(
-      `${bank.apiUrl}/transfers`,
-      async (route) => {
-        if (isBooked) await route.fetch()
-        const exposed = {
-          'access-control-allow-origin': bank.webUrl,
-          'access-control-expose-headers': 'WWW-Authenticate',
-        }
-        await route.fulfill({ status, contentType: type, body, headers: { ...exposed, ...headers } })
-      },
-      { times: 1 },
-    )
-  }
-
-  const problem = (status: number, name: string) => ({
-    status,
-    type: 'application/problem+json',
-    body: JSON.stringify({ type: `${bank.apiUrl}/problems/${name}`, status }),
   })
 
   /** Keys under which the page sends transfers. */
@@ -611,6 +641,7 @@ t.test('however it ends, there is a sensible screen', { skip: missingBrowser() }
       await givePassword(page, other)
       await giveCode(page, other)
       await untilScreen(page, 'Someone else has signed in')
+      await page.getByText('So nothing was sent.').waitFor()
       t.strictSame(await bank.balances(person), balances(person, 0n))
     })
   })

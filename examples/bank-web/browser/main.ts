@@ -13,6 +13,7 @@ import {
   type AuthorizationRecord,
   authorizationInProgress,
   draft,
+  type PendingTransfer,
   pendingTransfer,
   signedInSubject,
 } from './session.js'
@@ -58,16 +59,7 @@ async function finishAuthorization(answer: URL, record: AuthorizationRecord | un
   )
   if (signedIn === undefined) return
   if (pending !== undefined && pending.subject !== signedIn.subject) {
-    return show(
-      troubleScreen({
-        title: 'Someone else has signed in',
-        text: [
-          `The transfer in this tab was begun by ${pending.subject}, and now ${signedIn.subject} has signed in.`,
-          'So nothing was sent. Sign out, and begin again.',
-        ],
-        actions: [actionButton('Sign out', signOut, 'primary')],
-      }),
-    )
+    return showSomeoneElse(pending, signedIn.subject)
   }
   holdGrant(signedIn)
   showTopActions()
@@ -140,6 +132,16 @@ function showSignedOut(notice?: string): void {
   showTopActions()
   const signIn = () => leave({ scope: readScope }, { purpose: 'read', returnTo: location.hash })
   show(signedOutScreen({ signIn, ...(notice !== undefined && { notice }) }))
+}
+
+function showSomeoneElse({ subject, status }: PendingTransfer, other: string): void {
+  const standing =
+    status === 'sent'
+      ? `So this page does not ask what became of it: the transactions of ${subject} show whether it was made.`
+      : 'So nothing was sent. Sign out, and begin again.'
+  const text = [`The transfer in this tab was begun by ${subject}, and now ${other} has signed in.`, standing]
+  const actions = [actionButton('Sign out', signOut, 'primary')]
+  show(troubleScreen({ title: 'Someone else has signed in', text, actions }))
 }
 
 function showSignInTrouble(): void {

@@ -64,17 +64,18 @@ export interface Draft {
   /** The part of the address after the #. The same form at another one starts afresh. */
   readonly place: string
   readonly typed: TypedTransfer
-  /** What the API found wrong, by field. */
+  /** What the API found wrong, by field, if it declined. */
   readonly faults?: TypedTransfer
 }
 
 export const draft = {
   save: (value: Draft) => write(names.draft, value),
   read: () => read<Draft>(names.draft),
-  /** The draft of this person at this place. */
+  /** The draft of this person at this place, or one that was declined, wherever it was typed. */
   find(subject: string, place: string): Draft | undefined {
     const found = read<Draft>(names.draft)
-    return found?.subject === subject && found.place === place ? found : undefined
+    const isMeant = found?.faults !== undefined || found?.place === place
+    return found?.subject === subject && isMeant ? found : undefined
   },
   forget: () => sessionStorage.removeItem(names.draft),
 }

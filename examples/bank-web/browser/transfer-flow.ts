@@ -49,7 +49,7 @@ export async function deliver({ confirmation, ...pending }: PendingTransfer): Pr
     }
     case 'declined': {
       const typed = draft.read()
-      if (typed !== undefined) draft.save({ ...typed, place: changeHash, faults: faultsOf(outcome.problem) })
+      if (typed !== undefined) draft.save({ ...typed, faults: faultsOf(outcome.problem) })
       pendingTransfer.forget()
       await dropTransferGrant()
       return show(declinedScreen(pending, outcome.problem, { change: backToForm, discard: backToAccounts }))
@@ -66,7 +66,10 @@ export async function deliver({ confirmation, ...pending }: PendingTransfer): Pr
 export function showPendingTransfer(pending: PendingTransfer, returned?: 'cancelled' | 'failed'): void {
   const { booking, confirmation } = pending
   if (booking !== undefined) show(receiptScreen(booking, backToAccounts))
-  else if (confirmation !== undefined) {
+  else if (confirmation === undefined && pending.status === 'not-sent') {
+    // The bank was busy, and the token went with a reload.
+    askToConfirm(pending, 'needed', transferNeeds(pending.order))
+  } else if (confirmation !== undefined) {
     const confirm = () => leave(confirmation.parameters, { purpose: 'transfer', returnTo: transferHash })
     show(confirmationScreen(pending, { confirm, discard: () => void backToAccounts(), returned }))
   } else show(unknownScreen(pending, { findOut: () => deliver(pending), later: () => void backToAccounts() }))
