@@ -46,26 +46,25 @@ t.test('however it ends, there is a sensible screen', { skip: missingBrowser() }
     )
   }
 
-  /** Answers the next transfer with this instead of the API, as a proxy or an API in trouble would. */
+  interface StrayAnswer {
+    readonly status: number
+    readonly type: string
+    readonly body: string
+    readonly headers?: Record<string, string>
+  }
+
+  /** Answers the next request with this instead of the API's answer, as a proxy or an API in trouble would. */
   async function answerOnce(
     page: Page,
-    {
-      status,
-      type,
-      body,
-      headers = {},
-    }: { status: number; type: string; body: string; headers?: Record<string, string> },
-    isBooked = false,
+    { status, type, body, headers }: StrayAnswer,
+    { path = '/transfers', isDelivered = false } = {},
   ): Promise<void> {
+    const cors = { 'access-control-allow-origin': bank.webUrl, 'access-control-expose-headers': 'WWW-Authenticate' }
     await page.route(
-      `${bank.apiUrl}/transfers`,
+      `${bank.apiUrl}${path}`,
       async (route) => {
-        if (isBooked) await route.fetch()
-        const exposed = {
-          'access-control-allow-origin': bank.webUrl,
-          'access-control-expose-headers': 'WWW-Authenticate',
-        }
-        await route.fulfill({ status, contentType: type, body, headers: { ...exposed, ...headers } })
+        if (isDelivered) await route.fetch()
+        await route.fulfill({ status, contentType: type, body, headers: { ...cors, ...headers } })
       },
       { times: 1 },
     )
@@ -404,7 +403,7 @@ t.test('however it ends, there is a sensible screen', { skip: missingBrowser() }
       const keys = watchKeys(page)
       let isFirst = true
       for (const [name, answer] of Object.entries(uncertain)) {
-        await answerOnce(page, answer, isFirst)
+        await answerOnce(page, answer, { isDelivered: isFirst })
         const answered = page.waitForResponse(`${bank.apiUrl}/transfers`)
         if (isFirst) await confirmTransfer(page, person)
         else await press(page, 'Find out')
@@ -445,22 +444,28 @@ t.test('however it ends, there is a sensible screen', { skip: missingBrowser() }
     })
   }
 
+  await t.test('a proxy’s own 401: it may have been made, and is not dropped', async (t) => {
+    const person = bank.customer()
+    await visit(t, { failedRequests: ['401 /transfers'] }, async ({ page }) => {
+      await untilProof(page, person)
+      const headers = { 'www-authenticate': 'Basic realm="proxy"' }
+      await answerOnce(page, { ...page502, status: 401, headers }, { isDelivered: true })
+      await confirmTransfer(page, person)
+      await untilScreen(page, 'The bank asks for another proof')
+      t.equal(await page.getByRole('button', { name: 'Drop this transfer' }).count(), 0)
+      await confirmTransfer(page, person)
+      await untilScreen(page, 'Transfer made')
+      await page.getByText('It had been made the first time.').waitFor()
+      t.strictSame(await bank.balances(person), balances(person, 2500n))
+    })
+  })
+
   await t.test('a stray answer to what only reads: it can be tried again', async (t) => {
     const person = bank.customer()
     await visit(t, { failedRequests: ['502 /accounts'] }, async ({ page }) => {
       await signIn(page, bank, person)
       for (const status of [502, 200]) {
-        await page.route(
-          `${bank.apiUrl}/accounts`,
-          (route) =>
-            route.fulfill({
-              status,
-              contentType: 'text/html',
-              body: page502.body,
-              headers: { 'access-control-allow-origin': bank.webUrl },
-            }),
-          { times: 1 },
-        )
+        await answerOnce(page, { ...page502, status }, { path: '/accounts' })
         await page.getByRole('link', { name: status === 502 ? 'Savings' : 'Current account' }).click()
         await untilScreen(page, 'The bank is busy')
         await press(page, 'Try again')
