@@ -551,6 +551,9 @@ t.test('however it ends, there is a sensible screen', { skip: missingBrowser() }
       const person = strict.customer()
       await visit(t, { ...onPhone, failedRequests: ['401 /transfers'] }, async ({ page, look }) => {
         await signIn(page, strict, person)
+        await press(page, 'What happens')
+        const panel = await page.getByRole('heading', { name: 'What happens' }).boundingBox()
+        t.ok(panel !== null && panel.y < 740, 'what was opened is in sight')
         await orderTransfer(page, person)
         await untilScreen(page, 'One more proof is needed')
         strict.clock.offsetMs = 50_000

@@ -34,6 +34,8 @@ export function makePanel(): HTMLElement {
     if (isOpen()) sessionStorage.removeItem(openName)
     else sessionStorage.setItem(openName, '')
     showPanel()
+    // On a small screen it is below everything else.
+    if (isOpen()) panel.scrollIntoView({ block: 'nearest' })
   }
 
   function remember(): void {
