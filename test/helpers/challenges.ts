@@ -13,7 +13,7 @@ export function splitChallenges(joined: string | null): string[] {
 const parameterPattern = /^(?:, )?([!#$%&'*+.^_`|~0-9A-Za-z-]+)="((?:[\x20\x21\x23-\x5b\x5d-\x7e]|\\[\x20-\x7e])*)"/
 
 /**
- * Parses one challenge as strictly as wire.md writes it: scheme, one space, `name="quoted string"` pairs joined by comma and
+ * Parses one challenge in the one form that this server writes: scheme, one space, `name="quoted string"` pairs joined by comma and
  * space (RFC 9110 §11.6.1, §5.6.4). Throws on a token where a quoted string must be, on two challenges in one line, on a
  * parameter that stands twice, and on a challenge without parameters.
  */

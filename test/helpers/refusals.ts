@@ -16,7 +16,7 @@ export type Expected = readonly [status: number, problem: ProblemName]
 /** Traces of stacks, libraries, databases and tokens. */
 const inside = /node_modules|\.[jt]s:\d|\bat .+:\d+:\d+|FST_|FAST_JWT|SQLITE|zod|fastify|ENOENT|Error:|eyJ/i
 
-/** Checks what every refusal has: the form of wire.md, the problem named, and nothing from inside the server. */
+/** Checks what every refusal has: the form of RFC 9457, the problem named, and nothing from inside the server. */
 export function checkRefusal(
   t: Test,
   answer: RefusalAnswer,
