@@ -1,8 +1,27 @@
+import { decodeJwt } from 'jose'
 import * as client from 'openid-client'
 import t, { type Test } from 'tap'
 import { auditBank } from '../helpers/bank-audit.js'
 import { callback, client as demoClient, startBankWithLogins } from '../helpers/bank-with-logins.js'
 import { acrMfa, ibans, transferBody } from '../helpers/test-api.js'
+
+/** One request of the client's to the API, as far as nonces are concerned. */
+interface Exchange {
+  status: number
+  error: string | undefined
+  /** In the proof that was sent. */
+  nonce: string | undefined
+  jti: string | undefined
+  /** In the answer. */
+  nextNonce: string | undefined
+}
+
+function noteExchange({ headers }: client.CustomFetchOptions, response: Response): Exchange {
+  const proof = new Headers(headers as Record<string, string>).get('dpop')
+  const { nonce, jti } = proof === null ? {} : (decodeJwt(proof) as { nonce?: string; jti?: string })
+  const error = /error="(\w+)"/.exec(response.headers.get('www-authenticate') ?? '')?.[1]
+  return { status: response.status, error, nonce, jti, nextNonce: response.headers.get('dpop-nonce') ?? undefined }
+}
 
 /** A bank's app on openid-client, with alice at its browser. */
 async function start(t: Test, changes: Record<string, string> = {}) {
@@ -29,6 +48,15 @@ async function start(t: Test, changes: Record<string, string> = {}) {
     return { token: tokens.access_token, scope: tokens.scope, asked }
   }
 
+  /** What the client sent to the API and was answered, since this was last asked. */
+  const seen: Exchange[] = []
+  const takeSeen = (): Exchange[] => seen.splice(0)
+  config[client.customFetch] = async (url, options) => {
+    const response = await fetch(url, options as RequestInit)
+    if (url.startsWith(bank.apiUrl)) seen.push(noteExchange(options, response))
+    return response
+  }
+
   function read(token: string, options?: client.DPoPOptions): Promise<Response> {
     const url = new URL(`${bank.apiUrl}/accounts`)
     return client.fetchProtectedResource(config, token, url, 'GET', null, undefined, options)
@@ -41,7 +69,7 @@ async function start(t: Test, changes: Record<string, string> = {}) {
     return client.fetchProtectedResource(config, token, url, 'POST', body, headers, options)
   }
 
-  return { ...bank, config, authorize, read, transfer }
+  return { ...bank, config, authorize, read, takeSeen, transfer }
 }
 
 /** The parameters of the challenge that a request is refused with, as the client hands them over. */
@@ -104,12 +132,23 @@ t.test(
 )
 
 t.test('RFC 9449 §8, §9: openid-client binds a token to its key and follows the nonces of the API', async (t) => {
-  const { config, dataFolder, authorize, read, transfer } = await start(t, { DPOP: 'require', DPOP_NONCE: 'on' })
+  const changes = { DPOP: 'require', DPOP_NONCE: 'on' }
+  const { config, dataFolder, authorize, read, takeSeen, transfer } = await start(t, changes)
   const DPoP = client.getDPoPHandle(config, await client.randomDPoPKeyPair('ES256'))
   const reading = await authorize({ scope: 'openid read:accounts' }, { DPoP })
   const offered = await challengeOf(read(reading.token), 'dpop')
   t.match(offered, { algs: /\bES256\b/ }, 'without a proof the client learns what is wanted')
-  t.equal((await read(reading.token, { DPoP })).status, 200, 'the client asks again with the nonce by itself')
+  takeSeen()
+  t.equal((await read(reading.token, { DPoP })).status, 200)
+  const [challenged, repeated, ...more] = takeSeen()
+  const nonce = challenged?.nextNonce
+  t.match(challenged, { status: 401, error: 'use_dpop_nonce', nextNonce: /^[\w-]{43}$/ })
+  t.equal(challenged?.nonce, undefined, 'the client knew no nonce of the API')
+  t.match(repeated, { status: 200, nonce }, 'the client asks again with the nonce by itself')
+  t.not(repeated?.jti, challenged?.jti, 'by another proof')
+  t.strictSame(more, [])
+  t.equal((await read(reading.token, { DPoP })).status, 200)
+  t.match(takeSeen(), [{ status: 200, nonce: repeated?.nextNonce ?? nonce }], 'and keeps it for the next request')
 
   const { scope, acr_values, max_age, error } = await challengeOf(transfer(reading.token, { DPoP }), 'dpop')
   t.equal(error, 'insufficient_scope')

@@ -65,16 +65,26 @@ t.test('9449-4.3-1 (RFC 9449 §4.3): exactly one DPoP header field', async (t) =
   const proof = () => client.prove(toAccounts)
   const get = (...fields: string[]) =>
     exchangeOne(port, rawRequest('GET', '/accounts', [`Authorization: DPoP ${token}`, ...fields]))
+  const same = proof()
   const refused: [string, string[]][] = [
     ['none', []],
     ['empty', ['DPoP:']],
     ['two', [`DPoP: ${proof()}`, `DPoP: ${proof()}`]],
-    ['two of one proof, in different case', [`DPoP: ${client.prove(toAccounts)}`, `dpop: x`]],
+    ['two of one proof, in different case', [`DPoP: ${same}`, `dpop: ${same}`]],
+    ['a good one, then another', [`DPoP: ${proof()}`, 'dpop: x']],
+    ['a good one after another', ['dpop: x', `DPoP: ${proof()}`]],
+    ['a good one and an empty one', [`DPoP: ${proof()}`, 'DPoP:']],
     ['two in one field', [`DPoP: ${proof()}, ${proof()}`]],
     ['a field with another name', [`DPoP-Proof: ${proof()}`]],
   ]
-  for (const [name, fields] of refused) checkRefusal(t, await get(...fields), [401, 'invalid-dpop-proof'], name)
-  t.equal((await get(`dPoP: ${proof()}`)).status, 200, 'the name in any case')
+  for (const [name, fields] of refused) {
+    const answer = await get(...fields)
+    checkRefusal(t, answer, [401, 'invalid-dpop-proof'], name)
+    const challenges = answer.fields.filter(([field]) => field === 'www-authenticate').map(([, value]) => value)
+    t.match(challenges, [/^DPoP error="invalid_dpop_proof"/], name)
+    t.equal(challenges.length, 1, `${name}: no Bearer line`)
+  }
+  t.equal((await get(`dPoP: ${same}`)).status, 200, 'the name in any case, and a proof that was refused is not used up')
 })
 
 t.test('9449-4.3-2 (RFC 9449 §4.3): a single well-formed JWT', async (t) => {

@@ -1,8 +1,8 @@
 import t from 'tap'
 import { parseChallenge } from '../helpers/challenges.js'
 import { checkRefusal, type Expected } from '../helpers/refusals.js'
-import { acrMfa, balances, startTestApi, type TestApi, transferBody } from '../helpers/test-api.js'
-import { type Claims, TestIssuer } from '../helpers/test-issuer.js'
+import { acrMfa, balances, type CallOptions, startTestApi, type TestApi, transferBody } from '../helpers/test-api.js'
+import { type Claims, makeKey, TestIssuer } from '../helpers/test-issuer.js'
 
 const issuer = await TestIssuer.start()
 t.teardown(() => issuer.stop())
@@ -95,16 +95,28 @@ t.test('9470-3-4 (RFC 9470 §3): max_age is a whole number of seconds, 0 too, an
 })
 
 t.test('9470-9-2 (RFC 9470 §9): who has not shown a token is not told of authentication requirements', async (t) => {
-  const unauthenticated = [
-    {},
-    { headers: { authorization: 'Basic x' } },
-    { token: 'x' },
-    { headers: { authorization: 'Bearer' } },
+  const forged = tokens.sign(tokens.claims(), {}, makeKey('ES256', issuer.keys.ES256.kid))
+  const unauthenticated: [string, CallOptions, string[]][] = [
+    ['no token', {}, ['Bearer', 'DPoP']],
+    ['another scheme', { headers: { authorization: 'Basic x' } }, ['Bearer', 'DPoP']],
+    ['no JWT', { token: 'x' }, ['Bearer', 'DPoP']],
+    ['a forged token', { token: forged }, ['Bearer', 'DPoP']],
+    ['an expired token', { token: tokens.transfer({ exp: 1 }) }, ['Bearer', 'DPoP']],
+    ['a malformed field', { headers: { authorization: 'Bearer' } }, ['Bearer']],
+    ['no JWT, by DPoP', { headers: { authorization: 'DPoP x', dpop: 'x' } }, ['Bearer', 'DPoP']],
+    ['a malformed field of DPoP', { headers: { authorization: 'DPoP' } }, ['DPoP']],
   ]
-  for (const options of unauthenticated) {
-    const answer = await call('POST', '/transfers', { ...options, json: transferBody() })
-    t.notMatch(answer.challenge, /acr_values|max_age/)
-    t.notOk('acr_values' in answer.body || 'max_age' in answer.body)
+  for (const [name, options, schemes] of unauthenticated) {
+    const { challenges, body } = await call('POST', '/transfers', { ...options, json: transferBody() })
+    const lines = challenges.map(parseChallenge)
+    t.strictSame(
+      lines.map(({ scheme }) => scheme),
+      schemes,
+      name,
+    )
+    for (const members of [body, ...lines.map(({ parameters }) => Object.fromEntries(parameters))]) {
+      t.notOk('acr_values' in members || 'max_age' in members, `${name}: ${JSON.stringify(members)}`)
+    }
   }
 })
 
