@@ -98,7 +98,7 @@ export async function serve({
   const stopPruning = startPruning(ledger, clock, (error) => app.log.error({ err: error }, 'pruning failed'))
 
   return async () => {
-    stopPruning()
+    const pruningEnded = stopPruning()
     keySource.close()
     adminServer?.close()
     // A connection that was busy when closing began falls idle later, and would be kept alive.
@@ -108,6 +108,7 @@ export async function serve({
     clearInterval(sweep)
     clearTimeout(cut)
     rings.close()
+    await pruningEnded
     await ledger.close()
   }
 }

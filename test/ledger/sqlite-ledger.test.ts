@@ -242,8 +242,34 @@ t.test('pruning goes on once a minute until it is stopped, and survives a failed
   while (rounds.length < 3) await new Promise(setImmediate)
   t.equal(await ledger.prune(Date.now()), 0, 'everything was forgotten')
   t.equal(faults.length, 1)
-  stop()
+  await stop()
   t.equal(timer?.cleared, true)
+})
+
+t.test('a round of pruning that is under way stops after its batch, and then the ledger may be closed', async (t) => {
+  const timers = interceptTimers(t, [60_000])
+  const folder = newFolder()
+  const ledger = await openLedger(t, folder)
+  const orders = Array.from({ length: 1200 }, () => makeOrder({ token: { rememberUntilMs: nowMs } }))
+  await Promise.all(orders.map((order) => ledger.book(order)))
+  const faults: unknown[] = []
+  const stop = startPruning(ledger, systemClock, (error) => faults.push(error))
+  const { writer, reader } = openConnections(folder)
+  writer.exec('begin immediate')
+  timers[0]?.ring()
+  timers[0]?.ring()
+  let stopped = false
+  const stopping = stop().then(() => {
+    stopped = true
+  })
+  await new Promise(setImmediate)
+  t.equal(stopped, false, 'the batch waits for the lock of another process')
+  writer.exec('rollback')
+  for (const connection of [reader, writer]) connection.close()
+  await stopping
+  const rest = [await ledger.prune(Date.now()), await ledger.prune(Date.now()), await ledger.prune(Date.now())]
+  t.strictSame(rest, [500, 200, 0], 'one batch, as a minute that passes during a round begins no other')
+  t.strictSame(faults, [])
 })
 
 t.test('accounts cannot be opened while another process keeps the ledger locked for 5 s', async (t) => {

@@ -204,11 +204,23 @@ t.test('what fails behind a serving process is told and survived', async (t) => 
   const ledger = await SqliteLedger.open(config.DATA_DIR)
   let failing = true
   const prunings: Promise<number>[] = []
+  const ends: string[] = []
+  let held: Promise<void> | undefined
+  const prune = async (nowMs: number): Promise<number> => {
+    if (failing) throw new LedgerUnavailable('busy')
+    await held
+    const pruned = await ledger.prune(nowMs)
+    ends.push('pruning')
+    return pruned
+  }
   const flaky = Object.assign(Object.create(ledger) as Ledger, {
     isReachable: async () => !failing,
-    close: () => ledger.close(),
+    close: () => {
+      ends.push('ledger')
+      return ledger.close()
+    },
     prune: (nowMs: number) => {
-      const pruning = failing ? Promise.reject(new LedgerUnavailable('busy')) : ledger.prune(nowMs)
+      const pruning = prune(nowMs)
       prunings.push(pruning)
       return pruning
     },
@@ -225,7 +237,11 @@ t.test('what fails behind a serving process is told and survived', async (t) => 
     adminListener: true,
     open: {
       ledger: async () => flaky,
-      rings: async (...parameters) => ({ ...(await openRings(...parameters)), replayStore: silentRing }),
+      rings: async (...parameters) => ({
+        ...(await openRings(...parameters)),
+        replayStore: silentRing,
+        close: () => ends.push('rings'),
+      }),
     },
   })
   const health = async () => (await (await fetch(`http://127.0.0.1:${config.ADMIN_PORT}/health`)).json()) as object
@@ -240,7 +256,18 @@ t.test('what fails behind a serving process is told and survived', async (t) => 
   failing = false
   t.match(await health(), { ledger: 'reachable' })
   t.match(await pruneNow(), [{ status: 'fulfilled', value: 0 }], 'the next round goes on')
-  await close()
+  ends.length = 0
+  let letGo = () => {}
+  held = new Promise((resolve) => {
+    letGo = resolve
+  })
+  timers[0]?.ring()
+  const closing = close()
+  await until('nothing else is open', () => ends.length > 0)
+  await new Promise(setImmediate)
+  letGo()
+  await closing
+  t.strictSame(ends, ['rings', 'pruning', 'ledger'], 'the ledger stays open for the pruning under way')
   t.equal(timers[0]?.cleared, true)
   t.ok(await refusesConnections(`http://127.0.0.1:${config.PORT}`))
   t.ok(await refusesConnections(`http://127.0.0.1:${config.ADMIN_PORT}`))
