@@ -1,8 +1,8 @@
-import { createServer, type Server } from 'node:http'
+import { createServer, type IncomingMessage, type Server } from 'node:http'
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import { AggregatorRegistry, Counter, collectDefaultMetrics, Gauge, Registry } from 'prom-client'
-import { nodeHttpLimits } from '../core/http-limits.js'
+import { httpLimits, nodeHttpLimits } from '../core/http-limits.js'
 
 /** What the admin listener shows. */
 export interface AdminView {
@@ -73,14 +73,30 @@ export function collectFromWorkers(): () => Promise<string> {
   return () => registry.clusterMetrics()
 }
 
-/** Serves `/metrics` and `/health` on loopback, and nothing else. It is no part of the API and asks for no token. */
+/**
+ * Serves `/metrics` and `/health` on loopback, and nothing else. It is no part of the API and asks for no token. The limits are the API's;
+ * bodies are refused (413), and a connection on which a request does not wait for the answer before is cut.
+ */
 export function listenForAdmin(port: number, view: AdminView): Promise<Server> {
   const server = createServer(nodeHttpLimits, (request, response) => {
-    answer(request.url, view).then(
-      ({ status, type, body }) => response.writeHead(status, { 'content-type': type }).end(body),
+    // Node gives a response its socket when those before it have been sent.
+    if (response.socket === null) {
+      request.socket.destroy()
+      return
+    }
+    answer(request, view).then(
+      ({ status, type, body }) => {
+        // Node would read the rest of a refused body otherwise.
+        if (status === 413) response.setHeader('connection', 'close')
+        response.setHeader('content-type', type)
+        response.statusCode = status
+        response.end(body)
+      },
       () => response.writeHead(500).end(),
     )
   })
+  server.timeout = httpLimits.silenceTimeoutMs
+  server.maxConnections = httpLimits.connections
   return new Promise((resolve, reject) => {
     server.once('error', reject)
     server.listen(port, '127.0.0.1', () => resolve(server))
@@ -88,9 +104,12 @@ export function listenForAdmin(port: number, view: AdminView): Promise<Server> {
 }
 
 async function answer(
-  url: string | undefined,
+  { url, headers }: IncomingMessage,
   view: AdminView,
 ): Promise<{ status: number; type: string; body: string }> {
+  const { 'content-length': length = '0', 'transfer-encoding': coding } = headers
+  if (length !== '0' || coding !== undefined)
+    return { status: 413, type: 'text/plain', body: 'no body is taken here\n' }
   if (url === '/metrics') return { status: 200, type: 'text/plain; version=0.0.4', body: await view.metrics() }
   if (url === '/health') return { status: 200, type: 'application/json', body: JSON.stringify(await view.health()) }
   return { status: 404, type: 'text/plain', body: '/metrics or /health\n' }

@@ -1,12 +1,16 @@
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
-import { connect, type Socket } from 'node:net'
+import type { Server } from 'node:http'
+import { type AddressInfo, connect, type Socket } from 'node:net'
 import t, { type Test } from 'tap'
 import { httpLimits } from '#src/core/http-limits.js'
 import type { SqliteLedger } from '#src/ledger/sqlite/sqlite-ledger.js'
+import { listenForAdmin } from '#src/plugins/operations.js'
 import { type ExchangeOptions, exchange, exchangeOne, rawRequest } from '../helpers/raw-http.js'
 import { checkRefusal, type Expected } from '../helpers/refusals.js'
-import { balances, startTestApi, transferBody } from '../helpers/test-api.js'
+import { bankEnvironment, startServer } from '../helpers/server-process.js'
+import { balances, publicUrl, startTestApi, transferBody } from '../helpers/test-api.js'
+import { TestIssuer } from '../helpers/test-issuer.js'
 
 const body = JSON.stringify(transferBody())
 const late: Expected = [408, 'request-timeout']
@@ -41,21 +45,79 @@ function holdLedger() {
   return { go, ledger }
 }
 
+/** What Node keeps on a server without a type for it. */
+type LimitedServer = Server & { maxHeaderSize: number; connectionsCheckingInterval: number }
+type OwnLimit = 'bodyBytes' | 'pathParameterLength' | 'pipelinedRequests'
+
+/** The limits that Node holds, on the API's server and on the admin's. */
+function limitsOf(server: Server): Record<Exclude<keyof typeof httpLimits, OwnLimit>, unknown> {
+  const { maxHeaderSize, connectionsCheckingInterval, ...set } = server as LimitedServer
+  return {
+    headerBytes: maxHeaderSize,
+    headersTimeoutMs: set.headersTimeout,
+    requestTimeoutMs: set.requestTimeout,
+    timeoutCheckIntervalMs: connectionsCheckingInterval,
+    silenceTimeoutMs: set.timeout,
+    keepAliveTimeoutMs: set.keepAliveTimeout,
+    requestsPerConnection: set.maxRequestsPerSocket,
+    connections: set.maxConnections,
+  }
+}
+
 t.test('every limit is set on the server, whatever the defaults of Node are', async (t) => {
   const { server, initialConfig } = (await startTestApi(t)).app
-  t.match(
-    { ...server, bodyBytes: initialConfig.bodyLimit },
-    {
-      headersTimeout: httpLimits.headersTimeoutMs,
-      requestTimeout: httpLimits.requestTimeoutMs,
-      timeout: httpLimits.silenceTimeoutMs,
-      keepAliveTimeout: httpLimits.keepAliveTimeoutMs,
-      maxRequestsPerSocket: httpLimits.requestsPerConnection,
-      maxConnections: httpLimits.connections,
-      maxHeadersCount: 0,
-      bodyBytes: httpLimits.bodyBytes,
-    },
-  )
+  const set: Record<keyof typeof httpLimits, unknown> = {
+    ...limitsOf(server),
+    bodyBytes: initialConfig.bodyLimit,
+    pathParameterLength: initialConfig.routerOptions?.maxParamLength,
+    // No setting: a test below sends that many, and one more.
+    pipelinedRequests: httpLimits.pipelinedRequests,
+  }
+  t.strictSame(set, { ...httpLimits })
+  t.equal(server.maxHeadersCount, 0, 'all fields are seen')
+})
+
+t.test('request line and header fields have 16 KiB together, and trailer fields as many again', async (t) => {
+  const { port, tokens } = await startTestApi(t)
+  const tooLarge: Expected = [431, 'headers-too-large']
+  const field = (bytes: number) => `X: ${'x'.repeat(bytes - 1)}`
+  const get = (target: string, ...fields: string[]) => exchangeOne(port, rawRequest('GET', target, fields))
+  // A hundred bytes are left for the fields of every request.
+  const most = httpLimits.headerBytes - 100
+  t.equal((await get('/livez', field(most))).status, 200)
+  checkRefusal(t, await get('/livez', field(httpLimits.headerBytes)), tooLarge)
+  t.equal((await get(`/livez?${'x'.repeat(most / 2)}`, field(8000))).status, 200, 'line and field, within')
+  checkRefusal(t, await get(`/livez?${'x'.repeat(most / 2)}`, field(8400)), tooLarge, 'line and field')
+  checkRefusal(t, await get('/livez', ...Array(10).fill(field(1640))), tooLarge, 'ten fields')
+  const authorization = `Authorization: Bearer ${tokens.transfer()}`
+  const trailed = (bytes: number) => {
+    const fields = [authorization, 'Transfer-Encoding: chunked', 'Content-Type: application/json', field(most - 1000)]
+    return exchangeOne(port, `${rawRequest('POST', '/transfers', fields)}2\r\n{}\r\n0\r\n${field(bytes)}\r\n\r\n`)
+  }
+  checkRefusal(t, await trailed(most), [400, 'invalid-input'], 'as many again')
+  checkRefusal(t, await trailed(httpLimits.headerBytes), tooLarge, 'and no more')
+})
+
+t.test('a parameter of a path has 100 characters once it is decoded', async (t) => {
+  const { port } = await startTestApi(t)
+  for (const character of ['x', '%78']) {
+    const get = (length: number) => exchangeOne(port, rawRequest('GET', `/problems/${character.repeat(length)}`))
+    checkRefusal(t, await get(httpLimits.pathParameterLength), [404, 'unknown-path'], `${character}, the most`)
+    checkRefusal(t, await get(httpLimits.pathParameterLength + 1), [414, 'uri-too-long'], `${character}, one more`)
+  }
+})
+
+t.test('what Node is started with widens nothing', async (t) => {
+  const issuer = await TestIssuer.start()
+  t.teardown(() => issuer.stop())
+  const nodeArguments = ['--max-http-header-size=65536', '--insecure-http-parser']
+  const environment = await bankEnvironment(t, issuer.url, { PUBLIC_URL: publicUrl })
+  await startServer(t, environment, { nodeArguments })
+  const port = Number(environment.PORT)
+  const huge = rawRequest('GET', '/livez', [`X: ${'x'.repeat(17_000)}`])
+  checkRefusal(t, await exchangeOne(port, huge), [431, 'headers-too-large'])
+  const bothLengths = rawRequest('POST', '/transfers', ['Content-Length: 2', 'Transfer-Encoding: chunked'])
+  checkRefusal(t, await exchangeOne(port, `${bothLengths}0\r\n\r\n`), [400, 'malformed-request'])
 })
 
 t.test('docs/configuration.md names every limit with its value', async (t) => {
@@ -160,4 +222,56 @@ t.test('connections beyond the limit are closed at once, until there is room aga
   client.destroy()
   await once(connection, 'close')
   t.equal((await exchangeOne(port, rawRequest('GET', '/livez'))).status, 200)
+})
+
+/** The admin listener, whose answers wait until they are let go. */
+async function startAdmin(t: Test, metrics: () => Promise<string> = async () => 'metrics') {
+  const server = await listenForAdmin(0, { metrics, health: async () => ({}) })
+  t.teardown(() => {
+    server.closeAllConnections()
+    server.close()
+  })
+  return { server, port: (server.address() as AddressInfo).port }
+}
+
+t.test('the admin port has the same limits of header fields, time, silence and connections', async (t) => {
+  const { server, port } = await startAdmin(t, async () => 'x'.repeat(50_000_000))
+  t.strictSame(limitsOf(server), limitsOf((await startTestApi(t)).app.server))
+  const status = async (bytes: string) => (await exchangeOne(port, bytes)).status
+  t.equal(await status(rawRequest('GET', '/health', [`X: ${'x'.repeat(16_000)}`])), 200)
+  t.equal(await status(rawRequest('GET', '/health', [`X: ${'x'.repeat(17_000)}`])), 431)
+  server.headersTimeout = 100
+  server.requestTimeout = 200
+  t.equal(await status('GET /health HTTP/1.1\r\nHost: x\r\nX-A'), 408, 'a slow client')
+
+  server.timeout = 200
+  server.maxConnections = 1
+  const { client, connection } = await open(port, server)
+  t.strictSame(await exchange(port, rawRequest('GET', '/health')), [], 'one connection too many')
+  const closed = once(connection, 'close')
+  client.pause()
+  client.write('GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n')
+  await closed
+  client.destroy()
+  t.equal(await status(rawRequest('GET', '/health')), 200, 'one that does not read made room again')
+})
+
+t.test('the admin port takes no body, and no request before the answer to the last', async (t) => {
+  let go = () => {}
+  const held = new Promise<string>((resolve) => {
+    go = () => resolve('metrics')
+  })
+  const { server, port } = await startAdmin(t, () => held)
+  for (const field of ['Content-Length: 1', 'Content-Length: 1000000000', 'Transfer-Encoding: chunked']) {
+    const answer = await exchangeOne(port, `GET /health HTTP/1.1\r\nHost: x\r\n${field}\r\n\r\n`)
+    t.strictSame([answer.status, answer.headers.get('connection')], [413, 'close'], field)
+  }
+  const bodiless = rawRequest('GET', '/health', ['Content-Length: 0'])
+  t.equal((await exchangeOne(port, bodiless)).status, 200)
+  const request = 'GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n'
+  t.strictSame(await exchange(port, request.repeat(2)), [], 'cut')
+  const one = exchangeOne(port, request, { answers: 1 })
+  await once(server, 'request')
+  go()
+  t.equal((await one).text, 'metrics')
 })
