@@ -4,7 +4,7 @@ import { parseArgs } from 'node:util'
 import { auditBank } from '../helpers/bank-audit.js'
 import { startTestApi } from '../helpers/test-api.js'
 import { fuzzProperties } from './properties.js'
-import { WatchedApi } from './watched-api.js'
+import { fuzzEnvironment, WatchedApi } from './watched-api.js'
 
 /**
  * Looks for a counterexample to each property of `npm test`, `--runs N` times from the seed `--seed N`, which is random when left
@@ -29,7 +29,7 @@ const endMs = values.minutes === undefined ? Infinity : performance.now() + numb
 const firstSeed = values.seed === undefined ? randomInt(2 ** 31) : number(values.seed)
 
 const closers: (() => unknown)[] = []
-const api = await startTestApi({ teardown: (close) => void closers.push(close) })
+const api = await startTestApi({ teardown: (close) => void closers.push(close) }, { environment: fuzzEnvironment })
 const watched = new WatchedApi(api)
 try {
   let seed = firstSeed
@@ -41,6 +41,8 @@ try {
       console.log(`seed ${seed}: ${runs} runs, ${((performance.now() - startMs) / 1000).toFixed(1)} s: ${name}`)
     }
     seed += 1
+    // The proofs of this seed are forgotten, so that there is room for the next one's.
+    api.clock.advance(300_000)
   } while (values.minutes !== undefined && performance.now() < endMs)
   await auditBank({ strictSame: deepStrictEqual }, api.folder, watched.acknowledged)
   console.log(`${watched.acknowledged.length} transfers, and the books balance`)

@@ -1,4 +1,5 @@
 import fc from 'fast-check'
+import { proofs } from './proof-properties.js'
 import { addresses, bodies } from './request-properties.js'
 import { challenges, spellings } from './text-properties.js'
 import { credentials, tokens, transferTokens } from './token-properties.js'
@@ -25,6 +26,7 @@ export function fuzzProperties(watched: WatchedApi): FuzzProperty[] {
     named('a token is valid exactly if jose says so, but for what is listed', tokens(watched)),
     named('a transfer token with odd claims moves money once or not at all', transferTokens(watched)),
     named('RFC 6750 §2.1: one Authorization field with one valid token, or nobody is let in', credentials(watched)),
+    named('RFC 9449 §4.3: a DPoP proof is valid exactly if jose and the list of checks say so, once', proofs(watched)),
     named('a body is a transfer or is refused, and what is refused burns no token', bodies(watched)),
     named('an address and a method are served or refused', addresses(watched)),
     named('RFC 9110 §11.6.1: a challenge is read back as what was written', challenges()),

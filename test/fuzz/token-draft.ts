@@ -1,62 +1,18 @@
-import { sign } from 'node:crypto'
 import fc from 'fast-check'
 import type { TestApi } from '../helpers/test-api.js'
-import { makeKey, malleate, type SigningKey, signatureOf } from '../helpers/test-issuer.js'
-import {
-  type ByteEdit,
-  byteEdit,
-  editBytes,
-  editMembers,
-  jsonText,
-  type MemberEdit,
-  memberEdits,
-  membersOf,
-  writeMembers,
-} from './json-text.js'
+import { makeKey, type SigningKey } from '../helpers/test-issuer.js'
+import { jsonText, memberEdits } from './json-text.js'
+import { type JwsDraft, jwsChange, makeJws, tokenCharacters, untouched } from './jws-draft.js'
 
 const algorithms = ['ES256', 'EdDSA', 'PS256', 'RS256'] as const
 const stranger: Record<string, SigningKey> = {}
 
-/** A valid token and what happens to it: while it is made, and on its way. */
-export interface TokenDraft {
+/** A valid token and what happens to it. */
+export interface TokenDraft extends JwsDraft {
   algorithm: (typeof algorithms)[number]
-  header: MemberEdit[]
-  claims: MemberEdit[]
-  /** Applied to the UTF-8 of the JSON, before it is signed. */
-  headerBytes: ByteEdit[]
-  payloadBytes: ByteEdit[]
   /** `stranger` has the right kid and algorithm but another key; `other` is the issuer's key for another algorithm. */
   signer: 'issuer' | 'stranger' | 'other'
-  transit: TransitEdit[]
 }
-
-type TransitEdit =
-  | { edit: 'text'; at: number; replace: boolean; text: string }
-  | { edit: 'bytes'; part: number; bytes: ByteEdit[] }
-  | { edit: 'parts'; order: number[] }
-  | { edit: 'signature'; form: 'der' | 'other (r, s)' | 'upper half' | 'twice' }
-
-const untouched = { header: [], claims: [], headerBytes: [], payloadBytes: [], signer: 'issuer', transit: [] } as const
-const tokenCharacters = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.=+/~'
-
-const transitEdit: fc.Arbitrary<TransitEdit> = fc.oneof(
-  fc.record({
-    edit: fc.constant('text' as const),
-    at: fc.nat(9999),
-    replace: fc.boolean(),
-    text: fc.string({ unit: fc.constantFrom(...tokenCharacters), maxLength: 4 }),
-  }),
-  fc.record({
-    edit: fc.constant('bytes' as const),
-    part: fc.nat(2),
-    bytes: fc.array(byteEdit, { minLength: 1, maxLength: 3 }),
-  }),
-  fc.record({ edit: fc.constant('parts' as const), order: fc.array(fc.nat(2), { maxLength: 5 }) }),
-  fc.record({
-    edit: fc.constant('signature' as const),
-    form: fc.constantFrom('der', 'other (r, s)', 'upper half', 'twice'),
-  }),
-)
 
 /** Tokens with up to two changes; with none they are valid. */
 export function tokenDrafts({ issuer, config, clock }: TestApi): fc.Arbitrary<TokenDraft> {
@@ -126,28 +82,24 @@ export function tokenDrafts({ issuer, config, clock }: TestApi): fc.Arbitrary<To
     acr: ['x', ['x'], null],
     auth_time: times,
   })
-  const change: fc.Arbitrary<Partial<TokenDraft>> = fc.oneof(
-    { weight: 3, arbitrary: fc.record({ header: fc.array(headerEdits, { minLength: 1, maxLength: 2 }) }) },
-    { weight: 5, arbitrary: fc.record({ claims: fc.array(claimEdits, { minLength: 1, maxLength: 2 }) }) },
-    { weight: 1, arbitrary: fc.record({ headerBytes: fc.array(byteEdit, { minLength: 1, maxLength: 2 }) }) },
-    { weight: 2, arbitrary: fc.record({ payloadBytes: fc.array(byteEdit, { minLength: 1, maxLength: 2 }) }) },
-    { weight: 1, arbitrary: fc.record({ signer: fc.constantFrom('stranger' as const, 'other' as const) }) },
-    { weight: 5, arbitrary: fc.record({ transit: fc.array(transitEdit, { minLength: 1, maxLength: 2 }) }) },
+  const signer = fc.record({ signer: fc.constantFrom('stranger' as const, 'other' as const) })
+  const change = fc.oneof(
+    { weight: 16, arbitrary: jwsChange(headerEdits, claimEdits) },
+    { weight: 1, arbitrary: signer },
   )
   return fc
     .tuple(fc.constantFrom(...algorithms), fc.array(change, { maxLength: 2 }))
-    .map(([algorithm, changes]): TokenDraft => Object.assign({ algorithm, ...structuredClone(untouched) }, ...changes))
+    .map(
+      ([algorithm, changes]): TokenDraft =>
+        Object.assign({ algorithm, signer: 'issuer' as const, ...untouched() }, ...changes),
+    )
 }
 
 /** Makes the token; what it is like besides the draft is the caller's. */
 export function makeToken(draft: TokenDraft, { issuer }: TestApi, claims: object): string {
   const key = issuer.keys[draft.algorithm]
   const header = { alg: key.alg, typ: 'at+jwt', kid: key.kid }
-  const write = (object: object, edits: readonly MemberEdit[], bytes: readonly ByteEdit[]): string =>
-    editBytes(Buffer.from(writeMembers(editMembers(membersOf(object), edits))), bytes).toString('base64url')
-  const input = `${write(header, draft.header, draft.headerBytes)}.${write(claims, draft.claims, draft.payloadBytes)}`
-  const token = `${input}.${signatureOf(input, signerOf(draft, issuer.keys)).toString('base64url')}`
-  return draft.transit.reduce((before, edit) => editInTransit(before, edit, key), token)
+  return makeJws(draft, { header, claims, key, signer: signerOf(draft, issuer.keys) })
 }
 
 function signerOf({ algorithm, signer }: TokenDraft, keys: TestApi['issuer']['keys']): SigningKey {
@@ -157,41 +109,6 @@ function signerOf({ algorithm, signer }: TokenDraft, keys: TestApi['issuer']['ke
     return stranger[algorithm]
   }
   return keys[algorithm === 'RS256' ? 'PS256' : 'RS256']
-}
-
-function editInTransit(token: string, change: TransitEdit, key: SigningKey): string {
-  const parts = token.split('.')
-  switch (change.edit) {
-    case 'text': {
-      const at = change.at % (token.length + 1)
-      return `${token.slice(0, at)}${change.text}${token.slice(change.replace ? at + change.text.length : at)}`
-    }
-    case 'bytes': {
-      const changed = editBytes(Buffer.from(parts[change.part] ?? '', 'base64url'), change.bytes).toString('base64url')
-      return parts.map((part, index) => (index === change.part ? changed : part)).join('.')
-    }
-    case 'parts':
-      return change.order.map((index) => parts[index] ?? '').join('.')
-    case 'signature':
-      return respell(token, change.form, key)
-  }
-}
-
-function respell(token: string, form: (TransitEdit & { edit: 'signature' })['form'], key: SigningKey): string {
-  const end = token.lastIndexOf('.')
-  const input = token.slice(0, end)
-  const signature = Buffer.from(token.slice(end + 1), 'base64url')
-  const withSignature = (bytes: Buffer): string => `${input}.${bytes.toString('base64url')}`
-  switch (form) {
-    case 'der':
-      return key.alg === 'ES256' ? withSignature(sign('sha256', Buffer.from(input), key.privateKey)) : token
-    case 'other (r, s)':
-      return key.alg === 'ES256' && signature.length === 64 ? malleate(token) : token
-    case 'upper half':
-      return withSignature(signature.subarray(signature.length / 2))
-    case 'twice':
-      return withSignature(Buffer.concat([signature, signature]))
-  }
 }
 
 /** Anything at all where a token stands. */

@@ -19,6 +19,9 @@ export interface WatchedRequest {
   secrets?: readonly string[]
 }
 
+/** What the properties expect of the API's configuration, besides the defaults. */
+export const fuzzEnvironment = { DPOP_NONCE: 'on' }
+
 /** Stands in every text that a property makes up, so that an echo is seen wherever it comes from. */
 export const marker = 'vJ0zQmark'
 
