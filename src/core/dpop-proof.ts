@@ -1,5 +1,5 @@
 import { constants, hash, type KeyObject, verify } from 'node:crypto'
-import { isCanonicalCompactJwt } from './compact-jwt.js'
+import { isCanonicalCompactJwt, isUtf8Jwt } from './compact-jwt.js'
 import { normalizeAddress } from './http-address.js'
 import { type Jwk, mayVerify, thumbprintOf } from './jwk-policy.js'
 
@@ -40,7 +40,7 @@ const maxJwtIdLength = 256
  */
 export function checkDpopProof(fields: readonly string[], expected: ProofExpectations): DpopProof | undefined {
   const [text, another] = fields
-  if (text === undefined || another !== undefined || !isCanonicalCompactJwt(text)) return undefined
+  if (text === undefined || another !== undefined || !isCanonicalCompactJwt(text) || !isUtf8Jwt(text)) return undefined
   const [header, payload, signature] = text.split('.') as [string, string, string]
   const claims = readClaims(decodeObject(payload), expected)
   const { alg, jwk } = readHeader(decodeObject(header)) ?? {}

@@ -8,7 +8,7 @@ import { ManualClock } from '../helpers/manual-clock.js'
 import { exchangeOne, rawRequest } from '../helpers/raw-http.js'
 import { checkRefusal } from '../helpers/refusals.js'
 import { type Answer, balances, publicUrl, startTestApi, type TestApi, transferBody } from '../helpers/test-api.js'
-import { type Claims, makeKey, TestIssuer } from '../helpers/test-issuer.js'
+import { type Claims, makeKey, signatureOf, TestIssuer } from '../helpers/test-issuer.js'
 
 const issuer = await TestIssuer.start()
 t.teardown(() => issuer.stop())
@@ -106,6 +106,17 @@ t.test('9449-4.3-2 (RFC 9449 §4.3): a single well-formed JWT', async (t) => {
   ]
   for (const form of forms) refuseProof(t, await withProof(form), form.slice(0, 12))
   refuseProof(t, await withClaims({ padding: 'x'.repeat(8000) }), 'longer than 8 KiB')
+})
+
+t.test('RFC 7519 §7.2: a proof that is not UTF-8 is refused rather than repaired', async (t) => {
+  const jti = 'caf\u00e9'
+  t.equal((await withClaims({ jti })).status, 200)
+  const claims = JSON.stringify(client.claims(toAccounts, { jti }))
+  refuseProof(t, await withProof(client.sign(Buffer.from(claims, 'latin1'))), 'claims')
+  const [header, payload] = client.prove(toAccounts).split('.') as [string, string]
+  const extended = Buffer.from(`${Buffer.from(header, 'base64url').toString().slice(0, -1)},"x":"\xe9"}`, 'latin1')
+  const input = `${extended.toString('base64url')}.${payload}`
+  refuseProof(t, await withProof(`${input}.${signatureOf(input, client.key).toString('base64url')}`), 'header')
 })
 
 t.test('9449-4.3-3 (RFC 9449 §4.3): all required claims', async (t) => {
