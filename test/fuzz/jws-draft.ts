@@ -105,12 +105,14 @@ function respell(token: string, form: (TransitEdit & { edit: 'signature' })['for
   const end = token.lastIndexOf('.')
   const input = token.slice(0, end)
   const signature = Buffer.from(token.slice(end + 1), 'base64url')
+  // Parts may have been lost before.
+  const isWhole = token.split('.').length === 3
   const withSignature = (bytes: Buffer): string => `${input}.${bytes.toString('base64url')}`
   switch (form) {
     case 'der':
       return key.alg === 'ES256' ? withSignature(sign('sha256', Buffer.from(input), key.privateKey)) : token
     case 'other (r, s)':
-      return key.alg === 'ES256' && signature.length === 64 ? malleate(token) : token
+      return key.alg === 'ES256' && signature.length === 64 && isWhole ? malleate(token) : token
     case 'upper half':
       return withSignature(signature.subarray(signature.length / 2))
     case 'twice':
