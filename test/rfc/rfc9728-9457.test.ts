@@ -93,13 +93,15 @@ t.test('9728-5.1-1 (RFC 9728 §5.1): every challenge leads to the metadata', asy
     ['POST', '/transfers', { token: tokens.read(), json: transferBody() }],
     ['POST', '/transfers', { token: tokens.transfer({ acr: 'x' }), json: transferBody() }],
   ] as const) {
-    const answer = await call(method, path, options)
-    const named = new Map(parseChallenge(answer.challenge ?? '').parameters).get('resource_metadata')
-    t.equal(named, `${publicUrl}${metadataPath}`)
-    t.equal(answer.body['resource_metadata'], named)
-    const { pathname } = new URL(named ?? '')
-    t.equal((await call('GET', pathname)).status, 200, 'and it is there')
+    const { status, body, challenges } = await call(method, path, options)
+    t.equal(challenges.length, status === 401 ? 2 : 1, 'a 401 offers DPoP as well')
+    for (const challenge of challenges) {
+      const named = new Map(parseChallenge(challenge).parameters).get('resource_metadata')
+      t.equal(named, `${publicUrl}${metadataPath}`, challenge)
+      t.equal(body['resource_metadata'], named)
+    }
   }
+  t.equal((await call('GET', metadataPath)).status, 200, 'and it is there')
 })
 
 t.test('9728-2-4 (RFC 9728 §2): the scopes named are the scopes that the challenges ask for', async (t) => {
