@@ -1,7 +1,7 @@
 import type { AuthorizationCode, KoaContextWithOIDC } from 'oidc-provider'
 
 /**
- * The rule that this project grew from, in the words of its source:
+ * The rule that this project grew from, in the words of https://auth0.com/docs/multifactor-authentication/custom-mfa-rules:
  *
  * > This rule also inspects the scope. If the login request is made with step_up scope, the application is requesting
  * > step-up authentication. In this case, this rule forces the user to additionally authenticate with multifactor

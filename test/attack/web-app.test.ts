@@ -1,3 +1,5 @@
+import { randomBytes } from 'node:crypto'
+import { EncryptJWT, SignJWT, UnsecuredJWT } from 'jose'
 import { type Clock, systemClock } from 'stepgate'
 import t, { type Test } from 'tap'
 import { createIntranetClient } from '../../examples/fabrikam-intranet/client.js'
@@ -139,7 +141,7 @@ t.test(
     const victim = new Visitor(world)
     victim.cookies.set('fabrikam_sign_in', 'planted')
     victim.cookies.set(`fabrikam_sign_in_${'A'.repeat(43)}`, 'planted')
-    const path = await victim.answer(await victim.open('/login'))
+    const path = await victim.answer(await victim.open('/login?return_to=/profile'))
     const [name = ''] = signInCookies(victim).filter((name) => path.includes(name.slice(-43)))
     const sealed = victim.cookies.get(name) as string
 
@@ -149,22 +151,33 @@ t.test(
     t.match(await attacker.send(path), over, 'who planted a cookie has no use of it')
     t.match(await attacker.send(`/callback?code=any&state=${'A'.repeat(43)}`), over)
 
-    const bytes = Buffer.from(sealed, 'base64url')
-    const flip = (index: number) => {
-      const changed = Buffer.from(bytes)
-      changed[index] = (changed.at(index) as number) ^ 1
-      return changed.toString('base64url')
+    const parts = sealed.split('.')
+    t.strictSame(
+      parts.map((part) => part !== ''),
+      [true, false, true, true, true],
+      'RFC 7516 §3.1: a compact JWE, encrypted with the key of the process itself',
+    )
+    for (const part of parts) {
+      const bytes = Buffer.from(part, 'base64url')
+      for (const content of ['nonce', 'pkceCodeVerifier', '/profile'])
+        t.notOk(bytes.includes(content), `not ${content}`)
     }
-    const tampered = [
-      flip(0),
-      flip(12),
-      flip(28),
-      flip(bytes.length - 1),
-      bytes.subarray(0, 20).toString('base64url'),
-      '',
-      'e30',
+    const flipped = parts.flatMap((part, index) => {
+      const bytes = Buffer.from(part, 'base64url')
+      return [...new Set([0, bytes.length >> 1, bytes.length - 1])].slice(0, bytes.length).map((at) => {
+        const changed = Buffer.from(bytes)
+        changed[at] = (changed[at] as number) ^ 1
+        return parts.with(index, changed.toString('base64url')).join('.')
+      })
+    })
+    const state = name.slice(-43)
+    const content = { kind: 'sign-in', checks: { state }, returnPath: '/', beganMs: Date.now(), jti: state }
+    const forged = [
+      new UnsecuredJWT(content).encode(),
+      await new EncryptJWT(content).setProtectedHeader({ alg: 'dir', enc: 'A256GCM' }).encrypt(randomBytes(32)),
+      await new SignJWT(content).setProtectedHeader({ alg: 'HS256' }).sign(randomBytes(32)),
     ]
-    for (const value of [...tampered, JSON.stringify({ kind: 'sign-in' })]) {
+    for (const value of [...flipped, ...forged, sealed.slice(0, -1), '', 'e30', JSON.stringify(content)]) {
       const browser = new Visitor(world)
       browser.cookies.set(name, encodeURIComponent(value))
       t.match(await browser.send(path), over, value.slice(0, 20))
