@@ -74,23 +74,16 @@ export function collectFromWorkers(): () => Promise<string> {
 }
 
 /**
- * Serves `/metrics` and `/health` on loopback, and nothing else. It is no part of the API and asks for no token. The limits are the API's;
- * bodies are refused (413), and a connection on which a request does not wait for the answer before is cut.
+ * Serves `/metrics` and `/health` on loopback, and nothing else. It is no part of the API and asks for no token. The limits are the API's,
+ * but for pipelining; bodies are refused (413).
  */
 export function listenForAdmin(port: number, view: AdminView): Promise<Server> {
   const server = createServer(nodeHttpLimits, (request, response) => {
-    // Node gives a response its socket when those before it have been sent.
-    if (response.socket === null) {
-      request.socket.destroy()
-      return
-    }
     answer(request, view).then(
       ({ status, type, body }) => {
         // Node would read the rest of a refused body otherwise.
         if (status === 413) response.setHeader('connection', 'close')
-        response.setHeader('content-type', type)
-        response.statusCode = status
-        response.end(body)
+        response.writeHead(status, { 'content-type': type, 'content-length': Buffer.byteLength(body) }).end(body)
       },
       () => response.writeHead(500).end(),
     )

