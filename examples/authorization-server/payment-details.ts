@@ -1,5 +1,6 @@
 import type { AuthorizationDetail } from 'oidc-provider'
 import { z } from 'zod'
+import { inGroupsOfFour } from './groups-of-four.js'
 import { errors } from './quiet-oidc-provider.js'
 
 /** The one type of authorization details (RFC 9396) here: a payment, in the API's own words. */
@@ -43,15 +44,10 @@ export function describePayment(detail: AuthorizationDetail): [term: string, des
   const payment = paymentSchema.parse(detail)
   const lines: [term: string, description: string | undefined][] = [
     ['Amount', `${payment.instructedAmount.amount} ${payment.instructedAmount.currency}`],
-    ['To', groupIban(payment.creditorAccount.iban)],
+    ['To', inGroupsOfFour(payment.creditorAccount.iban)],
     ['Payee', payment.creditorName],
-    ['From', payment.debtorAccount && groupIban(payment.debtorAccount.iban)],
+    ['From', payment.debtorAccount && inGroupsOfFour(payment.debtorAccount.iban)],
     ['Reference', payment.remittanceInformationUnstructured],
   ]
   return lines.filter((line): line is [string, string] => line[1] !== undefined)
-}
-
-/** In groups of four, as IBANs are printed, so that a person can compare them. */
-function groupIban(iban: string): string {
-  return iban.replaceAll(/(.{4})(?=.)/g, '$1 ')
 }

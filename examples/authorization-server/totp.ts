@@ -3,6 +3,7 @@ import { Secret, TOTP } from 'otpauth'
 import QRCode from 'qrcode'
 import { createAttemptLimit } from './attempt-limit.js'
 import type { Clock } from './clock.js'
+import { inGroupsOfFour } from './groups-of-four.js'
 import { html, type Markup, trusted } from './html.js'
 import type { SecondFactor } from './second-factor.js'
 
@@ -67,7 +68,7 @@ export function createTotpFactor(options: {
 
 async function describeEnrolment(totp: TOTP): Promise<Markup> {
   const qrCode = await QRCode.toString(totp.toString(), { type: 'svg', errorCorrectionLevel: 'M' })
-  const groups = totp.secret.base32.replaceAll(/(.{4})(?=.)/g, '$1 ')
+  const groups = inGroupsOfFour(totp.secret.base32)
   return html`
     <p>Set up your second factor once: scan the picture with an authenticator app, or type the secret into it.</p>
     <div class="qr" role="img" aria-label="QR code that holds the secret below">${trusted(qrCode)}</div>

@@ -1,3 +1,4 @@
+import { inGroupsOfFour } from '../authorization-server/groups-of-four.js'
 import { choosePayment, readAccounts } from './accounts.js'
 import { createBankClient } from './bank-client.js'
 import { expectEqual } from './expectations.js'
@@ -41,8 +42,8 @@ export async function playBoundStory({ apiUrl, issuer, person, stepUp }: StoryOp
   expectEqual('what the user was asked', paying.questions, ['second factor'])
   expectEqual('what the page says will be approved', Object.fromEntries(paying.approved), {
     Amount: '25.00 EUR',
-    To: grouped(creditor.iban),
-    From: grouped(debtor.iban),
+    To: inGroupsOfFour(creditor.iban),
+    From: inGroupsOfFour(debtor.iban),
     Reference: approved.remittanceInformationUnstructured,
   })
   print({ kind: 'note', text: [...paying.approved].map(([term, text]) => `${term}: ${text}`).join('; ') })
@@ -64,9 +65,4 @@ export async function playBoundStory({ apiUrl, issuer, person, stepUp }: StoryOp
   expectEqual('the status', booked.status, 201)
   print({ kind: 'answer', text: `201, Location: ${booked.headers.get('location')}` })
   print({ kind: 'note', text: describeAccounts(await readAccounts(bank, reading.accessToken)) })
-}
-
-/** As the page prints an IBAN. */
-function grouped(iban: string): string {
-  return iban.replaceAll(/(.{4})(?=.)/g, '$1 ')
 }
