@@ -1,4 +1,5 @@
 import {
+  customFetch,
   type DPoPHandle,
   type ProtectedResourceRequestOptions,
   protectedResourceRequest,
@@ -13,6 +14,10 @@ import {
  * safe, and turns the challenges of RFC 6750 and RFC 9470 into errors that hold exactly what to ask the authorization
  * server for. It does not redirect, store or renew anything: when to leave the page, and what to keep until then, only
  * the page can know.
+ *
+ * A browser repeats a request by itself, proof and all, when its connection breaks, and shows the second answer alone. So
+ * a refusal of the proof, or of the token that comes before it, need not be of the copy that counts: see `onDoubt` and
+ * TokenRefused.
  */
 export async function stepUpFetch(
   grant: Grant,
@@ -22,18 +27,28 @@ export async function stepUpFetch(
   // The app knows which scopes it holds, so it need not ask the API what the API would say.
   if (needs !== undefined && !holdsScope(grant, needs.scope)) throw new StepUpRequired(needs)
   const isHarmlessTwice = safeMethods.includes(method) || headers?.has('idempotency-key') === true
+  const send = options[customFetch] ?? fetch
+  let hadNonce = false
+  const sendOptions: ProtectedResourceRequestOptions = {
+    ...options,
+    DPoP: grant.dpop,
+    [customFetch]: (address, init) => {
+      hadNonce = holdsNonce(init.headers['dpop'])
+      return send(address, init as RequestInit & typeof init)
+    },
+  }
   const met = new Set<string>()
   for (;;) {
     try {
-      return await protectedResourceRequest(grant.accessToken, method, url, headers, body, {
-        ...options,
-        DPoP: grant.dpop,
-      })
+      return await protectedResourceRequest(grant.accessToken, method, url, headers, body, sendOptions)
     } catch (error) {
       if (!(error instanceof WWWAuthenticateChallengeError)) throw error
       const { error: code = '' } = parametersOf(error)
-      if (code === 'invalid_dpop_proof') onDoubt?.()
-      if (met.has(code) || !mayBeRepeated(code, isHarmlessTwice)) throw await readChallenge(error, grant)
+      const lacksNonce = code === 'use_dpop_nonce' && !hadNonce
+      const mayBeCopy = proofRefusals.includes(code) && !lacksNonce
+      if (mayBeCopy) onDoubt?.()
+      const mayBeRepeated = lacksNonce || (mayBeCopy && isHarmlessTwice)
+      if (met.has(code) || !mayBeRepeated) throw await readChallenge(error, grant)
       met.add(code)
     }
   }
@@ -41,14 +56,17 @@ export async function stepUpFetch(
 
 /** RFC 9110 §9.2.1 */
 const safeMethods: readonly string[] = ['GET', 'HEAD']
+/** RFC 9449 §7.1, §9 */
+const proofRefusals: readonly string[] = ['use_dpop_nonce', 'invalid_dpop_proof']
 
 /**
- * Whether the same request may be sent once more with a fresh proof. Where the API wants its nonce in the proof, it has
- * done nothing yet (RFC 9449 §8, §9). A proof that is refused may be one that the API has seen: a browser repeats a
- * request, proof and all, when its connection breaks, and of the copy before nobody knows what became.
+ * Whether a proof holds a nonce; the claims of a JWT are its second part. An API that wants nonces has done nothing for a
+ * proof without one (RFC 9449 §8, §9), however often that was sent. One with a nonce may have been taken before the nonce
+ * was too old, or the proof was known.
  */
-function mayBeRepeated(code: string, isHarmlessTwice: boolean): boolean {
-  return code === 'use_dpop_nonce' || (code === 'invalid_dpop_proof' && isHarmlessTwice)
+function holdsNonce(proof = ''): boolean {
+  const [, claims = ''] = proof.split('.')
+  return 'nonce' in JSON.parse(atob(claims.replaceAll('-', '+').replaceAll('_', '/')))
 }
 
 /** An access token, with what its response said and the key that it is bound to. Keep it in memory and nowhere else. */
@@ -92,7 +110,10 @@ export class StepUpRequired extends Error {
   }
 }
 
-/** The token is not taken, or no longer: expired, used before, unknown. A new one has to be asked for with `parameters`. */
+/**
+ * The token is not taken, or no longer: expired, used before, unknown. A new one has to be asked for with `parameters`. It
+ * does not say that nothing was done: a copy that the browser sent before may have come while the token was good.
+ */
 export class TokenRefused extends Error {
   override readonly name = 'TokenRefused'
   readonly parameters: StepUpParameters
@@ -107,7 +128,7 @@ export class TokenRefused extends Error {
 }
 
 /** Whether a grant has all of these scopes, by what the token response said. */
-function holdsScope({ scope }: Grant, needed: string): boolean {
+export function holdsScope({ scope }: Grant, needed: string): boolean {
   const held = scope.split(' ')
   return needed.split(' ').every((name) => held.includes(name))
 }

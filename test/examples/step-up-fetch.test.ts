@@ -206,3 +206,44 @@ t.test('the challenge counts, whatever became of the body', async (t) => {
     problem: undefined,
   })
 })
+
+t.test('RFC 9449 §8: a copy whose nonce was too old says nothing of the one before it', async (t) => {
+  const nonceMs = 120_000
+  const handle = () => DPoP({ [clockSkew]: clock.nowSeconds - Math.floor(Date.now() / 1000) }, keyPair)
+  const accounts = { url: new URL('/accounts', publicUrl) }
+  for (const hasKey of [false, true]) {
+    clock.advance(nonceMs - (clock.nowMs() % nonceMs))
+    let nonce = ''
+    const learning = through((answer) => {
+      nonce = answer.headers.get('dpop-nonce') ?? nonce
+      return answer
+    })
+    t.equal((await stepUpFetch({ ...grant(), dpop: handle() }, accounts, learning)).status, 200)
+    // It is accepted for one second more, and a proof is made with it.
+    clock.advance(2 * nonceMs - 1000)
+    const own = { ...strong(), dpop: handle() }
+    const offering = through(({ status, headers }) => {
+      const offered = new Headers(headers)
+      offered.set('dpop-nonce', nonce)
+      return new Response(null, { status, headers: offered })
+    })
+    t.equal((await stepUpFetch({ ...grant(), dpop: own.dpop }, accounts, offering)).status, 200)
+
+    const answers: number[] = []
+    let doubts = 0
+    const resending = through(async (answer, resend) => {
+      answers.push(answer.status)
+      if (answers.length > 1) return answer
+      clock.advance(2000)
+      const second = await resend()
+      t.match(second.headers.get('www-authenticate'), 'use_dpop_nonce')
+      return second
+    })
+    const keyed = transfer()
+    const request = { ...(hasKey ? keyed : withoutKey(keyed)), onDoubt: () => (doubts += 1) }
+    const ended = await refusal(own, request, resending)
+    if (hasKey) t.strictSame([ended, answers], [{ status: 201, replayed: true }, [201, 201]], 'a key')
+    else t.match([ended, answers], [{ name: 'TokenRefused', problem: 'use-dpop-nonce' }, [201]], 'no key')
+    t.equal(doubts, 1, 'the caller is told')
+  }
+})

@@ -1,4 +1,4 @@
-import type { Grant, StepUpParameters } from '../step-up-fetch.js'
+import { type Grant, holdsScope, type StepUpParameters } from '../step-up-fetch.js'
 import { whileWaiting } from './display.js'
 import { forgetKeyPair } from './dpop-key.js'
 import { leaveForAuthorization, leaveForSignOut, type SignedIn } from './oauth.js'
@@ -17,7 +17,7 @@ export function currentGrant(): Grant | undefined {
 
 /** The grant at hand, if it can read. */
 export function readingGrant(): Grant | undefined {
-  return holds(readScope) ? current?.grant : undefined
+  return current !== undefined && holdsScope(current.grant, readScope) ? current.grant : undefined
 }
 
 /** Scopes at hand, for the panel. */
@@ -33,7 +33,7 @@ export function holdGrant(signedIn: SignedIn): void {
 
 /** Forgets a token that can move money: it was good for one transfer. */
 export async function dropTransferGrant(): Promise<void> {
-  if (current === undefined || !holds(transferScope)) return
+  if (current === undefined || !holdsScope(current.grant, transferScope)) return
   const { accessToken } = current.grant
   current = undefined
   trace('note', `Token ${await digestOf(accessToken)} dropped`)
@@ -71,10 +71,6 @@ export async function signOut(): Promise<never> {
   forgetSession()
   await forgetKeyPair()
   return whileWaiting('Signing you out', leaveForSignOut())
-}
-
-function holds(scope: string): boolean {
-  return scopesHeld().split(' ').includes(scope)
 }
 
 function notify(): void {
