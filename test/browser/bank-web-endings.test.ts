@@ -130,6 +130,38 @@ t.test('however it ends, there is a sensible screen', { skip: missingBrowser() }
     })
   })
 
+  await t.test(
+    'an API that never answers: after half a minute the outcome is unknown, and the key finds out',
+    async (t) => {
+      const person = bank.customer()
+      await visit(t, {}, async ({ page }) => {
+        t.teardown(() => bank.toApi.thaw())
+        await untilProof(page, person)
+        await press(page, 'Confirm with a code')
+        await untilScreen(page, 'Approve this payment')
+        // What would take half a minute ends when the test says so.
+        await page.addInitScript(`{
+        globalThis.limits = []
+        AbortSignal.timeout = (ms) => {
+          const controller = new AbortController()
+          limits.push({ ms, end: () => controller.abort(new DOMException('', 'TimeoutError')) })
+          return controller.signal
+        }
+      }`)
+        bank.toApi.freeze()
+        await giveCode(page, person)
+        await untilScreen(page, 'Sending your transfer')
+        t.equal(await page.evaluate('limits.at(-1).ms'), 30_000)
+        await page.evaluate('limits.at(-1).end()')
+        await untilScreen(page, 'We do not know yet')
+        bank.toApi.thaw()
+        await press(page, 'Find out')
+        await untilScreen(page, 'Transfer made')
+        t.strictSame(await bank.balances(person), balances(person, 2500n))
+      })
+    },
+  )
+
   await t.test('a token that was used before: the person confirms again, and the transfer is made', async (t) => {
     const person = bank.customer()
     const failedRequests = ['403 /transfers', 'net::ERR_CONNECTION_RESET /transfers', '401 /transfers']

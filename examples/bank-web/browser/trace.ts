@@ -46,9 +46,11 @@ export class Unreachable extends Error {
   }
 }
 
+/** After this long without a whole answer nobody waits any more. */
+const maxWaitMs = 30_000
 const shownFields = ['WWW-Authenticate', 'Location', 'Idempotency-Replayed', 'Retry-After']
 
-/** `fetch`, with a note of what was sent and what came back. Throws Unreachable. */
+/** `fetch`, with a limit of time and a note of what was sent and what came back. Throws Unreachable. */
 export async function tracedFetch(
   address: string,
   { body, signal, ...request }: CustomFetchOptions<string, ProtectedResourceRequestBody>,
@@ -71,7 +73,7 @@ export async function tracedFetch(
     response = await fetch(address, {
       ...request,
       body: (body as BodyInit | undefined) ?? null,
-      signal: signal ?? null,
+      signal: signal ?? AbortSignal.timeout(maxWaitMs),
     })
   } catch (error) {
     trace('refusal', `${title} → no answer`, details)
