@@ -115,6 +115,111 @@ t.test('however it ends, there is a sensible screen', { skip: missingBrowser() }
     })
   })
 
+  /** Moves the clock of the page as it is now; a page that is loaded later has the machine's. */
+  const movePageClock = (page: Page, hours: number) =>
+    page.evaluate(`{
+      const now = Date.now
+      Date.now = () => now() + ${hours} * 3_600_000
+    }`)
+
+  await t.test('a lost answer and a sleep of a day: the API has forgotten the key, so nothing is sent', async (t) => {
+    const person = bank.customer()
+    await visit(t, { failedRequests: ['net::ERR_CONNECTION_RESET /transfers'] }, async ({ page }) => {
+      await untilProof(page, person)
+      await loseAnswer(page)
+      await confirmTransfer(page, person)
+      await untilScreen(page, 'We do not know yet')
+      let sent = 0
+      page.on('request', (request) => {
+        if (request.url() === `${bank.apiUrl}/transfers`) sent += 1
+      })
+      for (const hours of [23, -24]) {
+        await movePageClock(page, hours)
+        await press(page, 'Find out')
+        await untilScreen(page, 'Only your transactions tell now')
+        await page.reload()
+        await untilScreen(page, 'We do not know yet')
+      }
+      await press(page, 'Find out')
+      await movePageClock(page, 23)
+      await press(page, 'Confirm with a code')
+      await untilScreen(page, 'Only your transactions tell now')
+      await page.reload()
+      await untilScreen(page, 'Confirm, and we will know')
+      await press(page, 'Confirm with a code')
+      await untilScreen(page, 'Approve this payment')
+      // The day passes on the sign-in page, whose tokens are of that server's clock.
+      await page.addInitScript(`if (location.pathname === '/callback') {
+        const transfer = JSON.parse(sessionStorage.getItem('transfer'))
+        transfer.begunMs -= 23 * 3_600_000
+        sessionStorage.setItem('transfer', JSON.stringify(transfer))
+      }`)
+      await giveCode(page, person)
+      await untilScreen(page, 'Only your transactions tell now')
+      t.equal(sent, 0)
+      t.strictSame(await bank.balances(person), balances(person, 2500n), 'once')
+    })
+  })
+
+  await t.test('a transfer of yesterday: the transactions tell, a code does not', async (t) => {
+    const person = bank.customer()
+    await visit(t, { width: 360, failedRequests: ['net::ERR_CONNECTION_RESET /transfers'] }, async ({ page, look }) => {
+      await signIn(page, bank, person)
+      await page.getByRole('link', { name: 'Make a transfer' }).click()
+      await fillTransfer(page, person)
+      await movePageClock(page, -23)
+      await press(page, 'Continue')
+      await untilScreen(page, 'One more proof is needed')
+      await loseAnswer(page)
+      await confirmTransfer(page, person)
+      await untilScreen(page, 'Only your transactions tell now')
+      t.equal(await page.getByRole('button', { name: 'Find out' }).count(), 0)
+      await look('bank-forgotten')
+      await press(page, 'Sign out')
+      await untilScreen(page, 'Before you sign out')
+      t.equal(await page.getByRole('button', { name: 'Find out' }).count(), 0)
+      await page.reload()
+      await press(page, 'Go to your accounts')
+      await page.getByText('Your transfer of €25.00 may have been made.').waitFor()
+      t.equal(await page.getByRole('button', { name: 'Find out' }).count(), 0)
+      await look('bank-forgotten-notice')
+      await page.getByRole('link', { name: 'Current account' }).click()
+      await page.getByText('-€25.00').waitFor()
+      await page.goto(`${bank.webUrl}/#/transfer`)
+      await untilScreen(page, 'Only your transactions tell now')
+      await press(page, 'Dismiss')
+      await untilScreen(page, 'Your accounts')
+      t.equal(await page.getByText('may have been made').count(), 0)
+      t.strictSame(await bank.balances(person), balances(person, 2500n), 'once')
+    })
+  })
+
+  await t.test('signing out with an unknown outcome: the person is told what is forgotten', async (t) => {
+    const person = bank.customer()
+    await visit(t, { failedRequests: ['net::ERR_CONNECTION_RESET /transfers'] }, async ({ page, look }) => {
+      await untilProof(page, person)
+      await loseAnswer(page)
+      await confirmTransfer(page, person)
+      await untilScreen(page, 'We do not know yet')
+      const before = ['from the transfer', 'from the accounts']
+      for (const from of before) {
+        await press(page, 'Sign out')
+        await untilScreen(page, 'Before you sign out')
+        if (from === before[0]) await look('bank-sign-out-unknown')
+        await press(page, 'Find out')
+        await untilScreen(page, 'We do not know yet')
+        await press(page, 'Not now')
+        await page.getByText('We do not know yet whether').waitFor()
+      }
+      await press(page, 'Sign out')
+      await press(page, 'Sign out anyway')
+      await untilScreen(page, 'Sign out?')
+      await press(page, 'Sign out')
+      await untilScreen(page, 'Welcome')
+      t.equal(await page.evaluate('sessionStorage.length'), 0)
+    })
+  })
+
   await t.test('a connection that breaks: Chromium repeats the request, and money moves once', async (t) => {
     const person = bank.customer()
     await visit(t, { failedRequests: ['401 /transfers'] }, async ({ page }) => {
@@ -129,6 +234,64 @@ t.test('however it ends, there is a sensible screen', { skip: missingBrowser() }
       t.strictSame(await bank.balances(person), balances(person, 2500n))
     })
   })
+
+  await t.test(
+    'a connection that breaks, and a token that expires: it may have been made, and is not dropped',
+    async (t) => {
+      const person = bank.customer()
+      await visit(t, { failedRequests: ['401 /transfers'] }, async ({ page }) => {
+        await untilProof(page, person)
+        page.on('request', (request) => {
+          if (request.url().startsWith(`${bank.issuer}/auth?`)) bank.clock.offsetMs = 0
+        })
+        await press(page, 'Confirm with a code')
+        await untilScreen(page, 'Approve this payment')
+        t.teardown(() => {
+          bank.clock.offsetMs = 0
+        })
+        const cut = bank.toApi.cutBeforeResponse('POST /transfers', () => {
+          bank.clock.offsetMs = 200_000
+          return true
+        })
+        await giveCode(page, person)
+        await cut
+        await untilScreen(page, 'That confirmation is no longer valid')
+        t.strictSame(await bank.balances(person), balances(person, 2500n), 'the first copy was in time')
+        t.equal(await page.getByRole('button', { name: 'Drop this transfer' }).count(), 0)
+        await press(page, 'Not now')
+        await page.getByText('We do not know yet whether').waitFor()
+        await press(page, 'Find out')
+        await confirmTransfer(page, person)
+        await untilScreen(page, 'Transfer made')
+        await page.getByText('It had been made the first time.').waitFor()
+        t.strictSame(await bank.balances(person), balances(person, 2500n), 'once')
+      })
+    },
+  )
+
+  const invalidToken = { 'www-authenticate': 'DPoP error="invalid_token", scope="transfer:funds"' }
+  for (const [name, answer, screen] of [
+    ['503, keys out of reach', problem(503, 'keys-unavailable'), 'We do not know yet'],
+    [
+      '401, a key withdrawn',
+      { ...problem(401, 'invalid-token'), headers: invalidToken },
+      'The bank asks for another proof',
+    ],
+  ] as const) {
+    await t.test(`${name}, before the proof is looked at: a copy before may have been taken`, async (t) => {
+      const person = bank.customer()
+      await visit(t, { failedRequests: [`${answer.status} /transfers`] }, async ({ page }) => {
+        await untilProof(page, person)
+        await answerOnce(page, answer, { isDelivered: true })
+        await confirmTransfer(page, person)
+        await untilScreen(page, screen)
+        t.equal(await page.getByRole('button', { name: 'Drop this transfer' }).count(), 0)
+        await press(page, 'Not now')
+        await page.getByText('We do not know yet whether').waitFor()
+        t.strictSame(await bank.balances(person), balances(person, 2500n))
+      })
+    })
+  }
 
   await t.test(
     'an API that never answers: after half a minute the outcome is unknown, and the key finds out',
@@ -277,6 +440,8 @@ t.test('however it ends, there is a sensible screen', { skip: missingBrowser() }
       await confirmTransfer(page, person)
       await untilScreen(page, 'The bank is busy')
       await look('bank-busy')
+      t.equal(await page.getByRole('button', { name: 'Not now' }).count(), 0, 'what drops it says so')
+      await page.getByRole('button', { name: 'Drop this transfer' }).waitFor()
       database.exec('ROLLBACK')
       await press(page, 'Try again')
       await untilScreen(page, 'Transfer made')
@@ -288,7 +453,6 @@ t.test('however it ends, there is a sensible screen', { skip: missingBrowser() }
     const person = bank.customer()
     const before = [
       problem(429, 'too-many-requests'),
-      problem(503, 'keys-unavailable'),
       problem(503, 'replay-store-unavailable'),
       problem(503, 'ledger-unavailable'),
     ]
@@ -682,6 +846,7 @@ t.test('however it ends, there is a sensible screen', { skip: missingBrowser() }
       await giveCode(page, other)
       await untilScreen(page, 'Someone else has signed in')
       await page.getByText('So nothing was sent.').waitFor()
+      t.equal(await page.getByText('So this page does not ask').count(), 0)
       t.strictSame(await bank.balances(person), balances(person, 0n))
     })
   })

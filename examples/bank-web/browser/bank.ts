@@ -1,7 +1,14 @@
-import { type Grant, type StepUpParameters, StepUpRequired, stepUpFetch, TokenRefused } from '../step-up-fetch.js'
+import {
+  type Grant,
+  holdsScope,
+  type StepUpParameters,
+  StepUpRequired,
+  stepUpFetch,
+  TokenRefused,
+} from '../step-up-fetch.js'
 import type { Money } from './money.js'
 import { requestOptions } from './oauth.js'
-import type { PendingTransfer } from './session.js'
+import type { OpenTransfer } from './session.js'
 import { apiUrl, transferScope } from './settings.js'
 import { Unreachable } from './trace.js'
 import type { Booking, TransferOrder } from './transfer.js'
@@ -67,7 +74,7 @@ export type TransferOutcome =
       readonly kind: 'confirm'
       readonly reason: 'needed' | 'used' | 'expired'
       readonly parameters: StepUpParameters
-      /** An attempt before this one may have booked it. */
+      /** Something that was sent before this answer may have booked it. */
       readonly mayBeBooked: boolean
     }
   /** Nothing was booked and nothing will be with this key. The token is used up, or of no use for it. */
@@ -79,8 +86,13 @@ export type TransferOutcome =
 
 /** The ledger decided, and gives the same answer to the same key from now on. */
 const declines = ['not-found', 'insufficient-funds', 'currency-mismatch', 'same-account', 'balance-limit']
-/** Refused before the ledger was asked, or before it did anything. */
-const delays = ['keys-unavailable', 'ledger-unavailable', 'replay-store-unavailable', 'too-many-requests']
+/**
+ * Refused before the ledger was asked, or before it did anything, but after the proof was taken: so this was the first copy
+ * of the request, as far as the API remembers proofs.
+ */
+const delays = ['ledger-unavailable', 'replay-store-unavailable', 'too-many-requests']
+/** Refused before the token was looked at. A copy that the browser sent before may have been taken with it. */
+const earlyDelays = ['keys-unavailable']
 
 /**
  * Sends a transfer with its Idempotency-Key, any number of times: it is booked once. With `knowsScopes` a grant that lacks
@@ -89,9 +101,10 @@ const delays = ['keys-unavailable', 'ledger-unavailable', 'replay-store-unavaila
  */
 export async function sendTransfer(
   grant: Grant,
-  { order, idempotencyKey, status }: PendingTransfer,
+  { order, idempotencyKey, status }: OpenTransfer,
   { knowsScopes }: { knowsScopes: boolean },
 ): Promise<TransferOutcome> {
+  const couldPay = holdsScope(grant, transferScope)
   let mayBeBooked = status === 'sent'
   const request = {
     url: new URL('/transfers', apiUrl),
@@ -100,7 +113,7 @@ export async function sendTransfer(
     body: JSON.stringify(order),
     ...(knowsScopes && { needs: transferNeeds(order) }),
     onDoubt: () => {
-      mayBeBooked = true
+      mayBeBooked ||= couldPay
     },
   }
   try {
@@ -114,17 +127,19 @@ export async function sendTransfer(
     if (isOneOf(declines)) return { kind: 'declined', problem: body }
     if (mayBeBooked) return { kind: 'unknown' }
     if (isOneOf(['invalid-input'])) return { kind: 'declined', problem: body }
-    return { kind: isOneOf(delays) ? 'later' : 'unknown' }
+    if (isOneOf(delays) || (!couldPay && isOneOf(earlyDelays))) return { kind: 'later' }
+    return { kind: 'unknown' }
   } catch (error) {
     if (error instanceof StepUpRequired) {
       return { kind: 'confirm', reason: 'needed', parameters: error.parameters, mayBeBooked }
     }
     if (error instanceof TokenRefused) {
       const { parameters, problemType: type } = error
+      // Said by the ledger, which found nothing under this key.
       if (isProblem({ type }, 'token-already-used')) return { kind: 'confirm', reason: 'used', parameters, mayBeBooked }
-      if (isProblem({ type }, 'expired-token')) return { kind: 'confirm', reason: 'expired', parameters, mayBeBooked }
-      // Without the API's own words it may be somebody else who refused, such as a proxy.
-      return { kind: 'confirm', reason: 'needed', parameters, mayBeBooked: mayBeBooked || type === undefined }
+      // Any other refusal of a token may be of a later copy, or somebody else's, such as a proxy's.
+      const reason = isProblem({ type }, 'expired-token') ? 'expired' : 'needed'
+      return { kind: 'confirm', reason, parameters, mayBeBooked: mayBeBooked || couldPay }
     }
     if (!(error instanceof Unreachable)) reportError(error)
     return { kind: 'unknown' }

@@ -7,12 +7,14 @@ import { AuthorizationRefused, completeAuthorization, UnexpectedAnswer } from '.
 import { makePanel } from './panel.js'
 import { accountsPlaceholder, accountsScreen, transactionsScreen } from './screens/accounts.js'
 import { unfinishedNotice } from './screens/confirmation.js'
+import { signOutScreen } from './screens/outcome.js'
 import { signedOutScreen, troubleScreen } from './screens/signed-out.js'
 import { transferFormScreen } from './screens/transfer-form.js'
 import {
   type AuthorizationRecord,
   authorizationInProgress,
   draft,
+  isPastFindingOut,
   type PendingTransfer,
   pendingTransfer,
   signedInSubject,
@@ -63,7 +65,7 @@ async function finishAuthorization(answer: URL, record: AuthorizationRecord | un
   }
   holdGrant(signedIn)
   showTopActions()
-  return isForTransfer ? deliver(pending) : route()
+  return isForTransfer && pending.status !== 'booked' ? deliver(pending) : route()
 }
 
 /** Shows what the address says: accounts, one account, or the transfer that is under way. */
@@ -74,7 +76,8 @@ async function route(): Promise<void> {
   const hash = location.hash === '' ? '#/' : location.hash
   const pending = pendingTransfer.read()
   if (pending !== undefined && hash.startsWith(transferHash)) return showPendingTransfer(pending)
-  // Whoever goes elsewhere gives up what was not sent. What may have been booked is kept until its outcome is known.
+  // Whoever goes elsewhere gives up what was not sent. What may have been booked is kept until its
+  // outcome is known, or the person dismisses it or signs out.
   if (pending !== undefined && pending.status !== 'sent') pendingTransfer.forget()
 
   const grant = readingGrant()
@@ -98,9 +101,6 @@ async function route(): Promise<void> {
     return show(transferFormScreen(accounts, { typed, debtorId: id, faults }, actions))
   }
   if (place === 'accounts' && account !== undefined) return showTransactions(account, [])
-  const resume = () => {
-    location.hash = transferHash
-  }
   const dismiss = () => {
     pendingTransfer.forget()
     return route()
@@ -136,9 +136,9 @@ function showSignedOut(notice?: string): void {
 
 function showSomeoneElse({ subject, status }: PendingTransfer, other: string): void {
   const standing =
-    status === 'sent'
-      ? `So this page does not ask what became of it: the transactions of ${subject} show whether it was made.`
-      : 'So nothing was sent. Sign out, and begin again.'
+    status === 'not-sent'
+      ? 'So nothing was sent. Sign out, and begin again.'
+      : `So this page does not ask what became of it: the transactions of ${subject} show whether it was made.`
   const text = [`The transfer in this tab was begun by ${subject}, and now ${other} has signed in.`, standing]
   const actions = [actionButton('Sign out', signOut, 'primary')]
   show(troubleScreen({ title: 'Someone else has signed in', text, actions }))
@@ -150,9 +150,23 @@ function showSignInTrouble(): void {
   show(troubleScreen({ title: 'The sign-in did not work', text, actions }))
 }
 
+/** Shows the transfer whose outcome is open. */
+function resume(): Promise<void> {
+  location.hash = transferHash
+  return route()
+}
+
+/** Signing out forgets what may have been booked, so the person is told before. */
+function beginSignOut(): void | Promise<void> {
+  const pending = pendingTransfer.read()
+  if (pending?.status !== 'sent') return signOut()
+  show(signOutScreen(pending, { findOut: isPastFindingOut(pending) ? undefined : resume, signOut }))
+}
+
 function showTopActions(): void {
   const subject = signedInSubject.read()
-  const session = subject === undefined ? [] : [h('span', { class: 'who' }, subject), actionButton('Sign out', signOut)]
+  const session =
+    subject === undefined ? [] : [h('span', { class: 'who' }, subject), actionButton('Sign out', beginSignOut)]
   byId('top-actions').replaceChildren(...session, panelToggle)
 }
 

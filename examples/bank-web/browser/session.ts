@@ -26,19 +26,37 @@ export interface AuthorizationRecord {
  */
 export type ConfirmationReason = 'needed' | 'again' | 'in-vain' | 'used' | 'expired' | 'find-out'
 
-/** A transfer that was begun. Its key stays the same until its outcome is known, so it can be sent any number of times. */
-export interface PendingTransfer {
+interface BegunTransfer {
   readonly idempotencyKey: string
+  /** When the key was made. */
+  readonly begunMs: number
   readonly order: TransferOrder
   /** Who began it: nobody else may finish it. */
   readonly subject: string
+}
+
+/**
+ * A transfer whose outcome is open. Its key stays the same until the outcome is known, or the person dismisses it or signs
+ * out. With that key it can be sent any number of times within the API's memory; see `isPastFindingOut`.
+ */
+export interface OpenTransfer extends BegunTransfer {
   /** `sent` means that the API may have booked it. */
-  readonly status: 'not-sent' | 'sent' | 'booked'
+  readonly status: 'not-sent' | 'sent'
   /** What to ask the authorization server for, and why. */
   readonly confirmation?: { readonly parameters: StepUpParameters; readonly reason: ConfirmationReason }
   /** All that was asked of the authorization server so far, to notice when the API goes round in circles. */
   readonly asked?: readonly StepUpParameters[]
-  readonly booking?: Booking
+}
+
+export type PendingTransfer = OpenTransfer | (BegunTransfer & { readonly status: 'booked'; readonly booking: Booking })
+
+/** The API remembers a key for 24 hours. The rest is for a clock that was set, and for the way. */
+const keyLifetimeMs = 23 * 60 * 60 * 1000
+
+/** Whether it may have been booked so long ago that the API has forgotten its key: sent again, it could be made twice. */
+export function isPastFindingOut({ status, begunMs }: OpenTransfer): boolean {
+  const ageMs = Date.now() - begunMs
+  return status === 'sent' && !(ageMs >= 0 && ageMs < keyLifetimeMs)
 }
 
 export const authorizationInProgress = {

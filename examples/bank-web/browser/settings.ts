@@ -11,5 +11,5 @@ export const clientId = readMeta('stepgate-client')
 export const redirectUri = new URL('/callback', location.origin).href
 
 export const readScope = 'read:accounts'
-/** The seed of this project: the app knows that a transfer needs this one, and that a standard login does not give it. */
+/** The app knows that a transfer needs this one, and that a standard login does not give it. */
 export const transferScope = 'transfer:funds'

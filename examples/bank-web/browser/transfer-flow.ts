@@ -1,11 +1,18 @@
-import type { StepUpParameters } from '../step-up-fetch.js'
-import { currentGrant, dropTransferGrant, leave, scopesHeld } from './access.js'
+import { holdsScope, type StepUpParameters } from '../step-up-fetch.js'
+import { currentGrant, dropTransferGrant, leave } from './access.js'
 import { isProblem, type Problem, sendTransfer, transferNeeds } from './bank.js'
 import { show, whileWaiting } from './display.js'
 import { knowsScopes } from './panel.js'
 import { confirmationScreen } from './screens/confirmation.js'
-import { declinedScreen, laterScreen, receiptScreen, unknownScreen } from './screens/outcome.js'
-import { type ConfirmationReason, draft, type PendingTransfer, pendingTransfer } from './session.js'
+import { declinedScreen, forgottenScreen, laterScreen, receiptScreen, unknownScreen } from './screens/outcome.js'
+import {
+  type ConfirmationReason,
+  draft,
+  isPastFindingOut,
+  type OpenTransfer,
+  type PendingTransfer,
+  pendingTransfer,
+} from './session.js'
 import { transferScope } from './settings.js'
 import type { TransferOrder, TypedTransfer } from './transfer.js'
 
@@ -15,17 +22,22 @@ const changeHash = `${transferHash}/change`
 
 /** Begins a transfer. Its key is made here, once. */
 export async function beginTransfer(order: TransferOrder, subject: string): Promise<void> {
-  await deliver({ idempotencyKey: crypto.randomUUID(), order, subject, status: 'not-sent' })
+  await deliver({ idempotencyKey: crypto.randomUUID(), begunMs: Date.now(), order, subject, status: 'not-sent' })
 }
 
 /**
  * Sends a transfer with the token at hand, and shows what became of it. Whatever happens meanwhile (a reload, a crash, a
- * lost answer), what is stored says that it may have been sent, and with which key.
+ * lost answer), what is stored says that it may have been sent, and with which key. What the API may have forgotten is not
+ * sent again.
  */
-export async function deliver({ confirmation, ...pending }: PendingTransfer): Promise<void> {
+export async function deliver({ confirmation, ...pending }: OpenTransfer): Promise<void> {
+  if (isPastFindingOut(pending)) {
+    await dropTransferGrant()
+    return showPendingTransfer(pending)
+  }
   const grant = currentGrant()
   if (grant === undefined) return askToConfirm(pending, reasonWithout(pending), transferNeeds(pending.order))
-  const couldPay = scopesHeld().split(' ').includes(transferScope)
+  const couldPay = holdsScope(grant, transferScope)
   pendingTransfer.save({ ...pending, status: 'sent' })
   const outcome = await whileWaiting(
     'Sending your transfer',
@@ -56,7 +68,7 @@ export async function deliver({ confirmation, ...pending }: PendingTransfer): Pr
     }
     case 'later':
       pendingTransfer.save(pending)
-      return show(laterScreen(pending, { again: () => deliver(pending), discard: () => void backToAccounts() }))
+      return show(laterScreen(pending, { again: () => deliver(pending), discard: backToAccounts }))
     case 'unknown':
       return showPendingTransfer({ ...pending, status: 'sent' })
   }
@@ -64,41 +76,51 @@ export async function deliver({ confirmation, ...pending }: PendingTransfer): Pr
 
 /** Shows where a transfer stands, as after a reload, the back button, or a second thought. */
 export function showPendingTransfer(pending: PendingTransfer, returned?: 'cancelled' | 'failed'): void {
-  const { booking, confirmation } = pending
-  if (booking !== undefined) show(receiptScreen(booking, backToAccounts))
-  else if (confirmation === undefined && pending.status === 'not-sent') {
+  if (pending.status === 'booked') show(receiptScreen(pending.booking, backToAccounts))
+  else if (isPastFindingOut(pending)) {
+    const dismiss = () => {
+      pendingTransfer.forget()
+      backToAccounts()
+    }
+    show(forgottenScreen(pending, { showAccounts: backToAccounts, dismiss }))
+  } else if (pending.confirmation !== undefined) {
+    const { parameters } = pending.confirmation
+    // A code that comes too late would be asked for in vain.
+    const confirm = () =>
+      isPastFindingOut(pending)
+        ? showPendingTransfer(pending)
+        : leave(parameters, { purpose: 'transfer', returnTo: transferHash })
+    show(confirmationScreen(pending, { confirm, discard: backToAccounts, returned }))
+  } else if (pending.status === 'not-sent') {
     // The bank was busy, and the token went with a reload.
     askToConfirm(pending, 'needed', transferNeeds(pending.order))
-  } else if (confirmation !== undefined) {
-    const confirm = () => leave(confirmation.parameters, { purpose: 'transfer', returnTo: transferHash })
-    show(confirmationScreen(pending, { confirm, discard: () => void backToAccounts(), returned }))
-  } else show(unknownScreen(pending, { findOut: () => deliver(pending), later: () => void backToAccounts() }))
+  } else show(unknownScreen(pending, { findOut: () => deliver(pending), later: backToAccounts }))
 }
 
-function askToConfirm(pending: PendingTransfer, reason: ConfirmationReason, parameters: StepUpParameters): void {
+function askToConfirm(pending: OpenTransfer, reason: ConfirmationReason, parameters: StepUpParameters): void {
   const waiting = { ...pending, confirmation: { reason, parameters }, asked: [...(pending.asked ?? []), parameters] }
   pendingTransfer.save(waiting)
   showPendingTransfer(waiting)
 }
 
 /** Why the person is asked though they have just confirmed. If that was for the very same, once more will hardly help. */
-function reasonAfterAll({ asked = [] }: PendingTransfer, parameters: StepUpParameters): ConfirmationReason {
+function reasonAfterAll({ asked = [] }: OpenTransfer, parameters: StepUpParameters): ConfirmationReason {
   const wanted = JSON.stringify(parameters)
   return asked.some((before) => JSON.stringify(before) === wanted) ? 'in-vain' : 'again'
 }
 
 /** Why the person is asked when there was no token for it yet. */
-function reasonWithout({ status }: PendingTransfer): ConfirmationReason {
+function reasonWithout({ status }: OpenTransfer): ConfirmationReason {
   return status === 'sent' ? 'find-out' : 'needed'
 }
 
 /** What is not sent is dropped on the way, and what was sent stays; see the router. */
-async function backToAccounts(): Promise<void> {
+function backToAccounts(): void {
   draft.forget()
   location.hash = '#/'
 }
 
-async function backToForm(): Promise<void> {
+function backToForm(): void {
   location.hash = changeHash
 }
 

@@ -1,7 +1,7 @@
 import { actionButton, type Screen } from '../display.js'
 import { h } from '../dom.js'
 import { formatMoney } from '../money.js'
-import type { ConfirmationReason, PendingTransfer } from '../session.js'
+import { type ConfirmationReason, isPastFindingOut, type OpenTransfer } from '../session.js'
 import { orderSummary } from './order-summary.js'
 
 const cannotHappenTwice =
@@ -59,21 +59,20 @@ const returns: Readonly<Record<'cancelled' | 'failed', Words>> = {
 }
 
 /** What the person may rely on, whatever went wrong. */
-const standings: Readonly<Record<PendingTransfer['status'], string>> = {
+const standings: Readonly<Record<OpenTransfer['status'], string>> = {
   'not-sent': 'No money has been moved.',
   sent: `We still do not know what became of this transfer. ${cannotHappenTwice}`,
-  booked: '',
 }
 const choice = 'You can still confirm this transfer, or drop it.'
 
 /** Explains why more is asked for, and lets the person go there or let it be. `returned` says that they came back without. */
 export function confirmationScreen(
-  { order, confirmation, status }: PendingTransfer,
+  { order, confirmation, status }: OpenTransfer,
   {
     confirm,
     discard,
     returned,
-  }: { confirm: () => Promise<void>; discard: () => void; returned?: keyof typeof returns | undefined },
+  }: { confirm: () => void | Promise<void>; discard: () => void; returned?: keyof typeof returns | undefined },
 ): Screen {
   const reason = confirmation?.reason ?? 'needed'
   const { title, text } = returned === undefined ? reasons[reason] : returns[returned]
@@ -97,18 +96,26 @@ export function confirmationScreen(
 
 /** On the accounts screen, while a transfer's outcome is open. */
 export function unfinishedNotice(
-  { order }: PendingTransfer,
-  { resume, dismiss }: { resume: () => void; dismiss: () => Promise<void> },
+  pending: OpenTransfer,
+  { resume, dismiss }: { resume: () => Promise<void>; dismiss: () => Promise<void> },
 ): HTMLElement {
-  const amount = formatMoney(order.instructedAmount)
+  const amount = formatMoney(pending.order.instructedAmount)
+  const isForgotten = isPastFindingOut(pending)
   return h(
     'section',
     { class: 'notice', 'aria-label': 'Unfinished transfer' },
     h(
       'p',
       {},
-      `We do not know yet whether your transfer of ${amount} was made. If it was, it is among the transactions of your account.`,
+      isForgotten
+        ? `Your transfer of ${amount} may have been made. Look for it among the transactions of your account before you send it again.`
+        : `We do not know yet whether your transfer of ${amount} was made. If it was, it is among the transactions of your account.`,
     ),
-    h('div', { class: 'notice-actions' }, actionButton('Find out', resume), actionButton('Dismiss', dismiss)),
+    h(
+      'div',
+      { class: 'notice-actions' },
+      isForgotten ? undefined : actionButton('Find out', resume),
+      actionButton('Dismiss', dismiss),
+    ),
   )
 }

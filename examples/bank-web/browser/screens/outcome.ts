@@ -1,12 +1,12 @@
 import { isProblem, type Problem } from '../bank.js'
 import { actionButton, type Screen } from '../display.js'
 import { h } from '../dom.js'
-import type { PendingTransfer } from '../session.js'
+import type { OpenTransfer } from '../session.js'
 import type { Booking } from '../transfer.js'
 import { orderSummary } from './order-summary.js'
 
 /** The transfer was made. */
-export function receiptScreen(booking: Booking, showAccounts: () => Promise<void>): Screen {
+export function receiptScreen(booking: Booking, showAccounts: () => void): Screen {
   return {
     title: 'Transfer made',
     content: [
@@ -30,7 +30,7 @@ export function receiptScreen(booking: Booking, showAccounts: () => Promise<void
 
 /** There was no answer, or none that can be relied on: it may have been made, or not. */
 export function unknownScreen(
-  { order }: PendingTransfer,
+  { order }: OpenTransfer,
   { findOut, later }: { findOut: () => Promise<void>; later: () => void },
 ): Screen {
   return {
@@ -48,17 +48,79 @@ export function unknownScreen(
   }
 }
 
-/** The bank is busy, and nothing was booked. */
+/** It may have been made, and the bank may have forgotten its key, so it must not be sent again. */
+export function forgottenScreen(
+  { order }: OpenTransfer,
+  { showAccounts, dismiss }: { showAccounts: () => void; dismiss: () => void },
+): Screen {
+  return {
+    title: 'Only your transactions tell now',
+    content: [
+      h(
+        'p',
+        {},
+        'This transfer may have been made, or not. The bank recognises a transfer for 24 hours, and it was begun about that long ago: if it were sent again now, it could be made twice.',
+      ),
+      h(
+        'p',
+        {},
+        'Open your account and look for it among the transactions. If it is not there, you can begin it anew.',
+      ),
+      orderSummary(order),
+      h(
+        'div',
+        { class: 'actions' },
+        actionButton('Go to your accounts', showAccounts, 'primary'),
+        actionButton('Dismiss', dismiss),
+      ),
+    ],
+  }
+}
+
+/** Before a session ends in which a transfer's outcome is open. `findOut` is there while the bank can tell. */
+export function signOutScreen(
+  { order }: OpenTransfer,
+  { findOut, signOut }: { findOut: (() => Promise<void>) | undefined; signOut: () => Promise<void> },
+): Screen {
+  return {
+    title: 'Before you sign out',
+    content: [
+      h(
+        'p',
+        {},
+        'We do not know yet whether this transfer was made, and signing out forgets it. Look at your transactions before you send it again.',
+      ),
+      orderSummary(order),
+      h(
+        'div',
+        { class: 'actions' },
+        findOut && actionButton('Find out', findOut, 'primary'),
+        actionButton('Sign out anyway', signOut),
+      ),
+    ],
+  }
+}
+
+/** The bank is busy, and did not take this attempt. */
 export function laterScreen(
-  { order }: PendingTransfer,
+  { order }: OpenTransfer,
   { again, discard }: { again: () => Promise<void>; discard: () => void },
 ): Screen {
   return {
     title: 'The bank is busy',
     content: [
-      h('p', {}, 'Nothing was sent. Try again in a moment; your confirmation stays good for two minutes.'),
+      h(
+        'p',
+        {},
+        'It could not take your transfer just now. Try again in a moment: that cannot make it twice, and your confirmation stays good for a short while.',
+      ),
       orderSummary(order),
-      h('div', { class: 'actions' }, actionButton('Try again', again, 'primary'), actionButton('Not now', discard)),
+      h(
+        'div',
+        { class: 'actions' },
+        actionButton('Try again', again, 'primary'),
+        actionButton('Drop this transfer', discard),
+      ),
     ],
   }
 }
@@ -76,9 +138,9 @@ const declines: readonly (readonly [name: string, title: string, text: string])[
 
 /** The bank said no, and nothing was moved. */
 export function declinedScreen(
-  { order }: PendingTransfer,
+  { order }: OpenTransfer,
   problem: Problem,
-  { change, discard }: { change: () => Promise<void>; discard: () => Promise<void> },
+  { change, discard }: { change: () => void; discard: () => void },
 ): Screen {
   const [, title, text] = declines.find(([name]) => isProblem(problem, name)) ?? [
     '',
