@@ -103,8 +103,6 @@ t.test('members that allow or forbid verifying', async (t) => {
 })
 
 t.test('Ed25519 keys of small order, under which anybody can sign, are refused', async (t) => {
-  const forged = Buffer.alloc(64)
-  forged[0] = 1
   const points = [
     '00'.repeat(32),
     `01${'00'.repeat(31)}`,
@@ -114,12 +112,6 @@ t.test('Ed25519 keys of small order, under which anybody can sign, are refused',
   ].flatMap((point) => [point, point.slice(0, 62) + (Number.parseInt(point.slice(62), 16) | 0x80).toString(16)])
   for (const point of points) {
     const jwk = { kty: 'OKP', crv: 'Ed25519', x: hex(point) }
-    const key = createPublicKey({ key: jwk, format: 'jwk' })
-    const messages = Array.from({ length: 200 }, (_, n) => Buffer.from(`message ${n}`))
-    t.ok(
-      messages.some((message) => verify(null, message, key, forged)),
-      'a signature that nobody made is valid',
-    )
     t.equal(importJwk(jwk, 'EdDSA'), undefined, point)
   }
 })

@@ -27,13 +27,13 @@ async function next(emitter: EventEmitter, event: string): Promise<void> {
   await new Promise<void>((resolve) => emitter.once(event, () => resolve()))
 }
 
-/** What a socket says until its end, which leaves the other way open. */
+/** What a socket says until its end, which leaves the other way open, or until it is reset. */
 async function readAll(socket: Socket): Promise<string> {
   let said = ''
   socket.on('data', (text: string) => {
     said += text
   })
-  await next(socket, 'end')
+  await Promise.race([next(socket, 'end'), next(socket, 'close')])
   return said
 }
 
