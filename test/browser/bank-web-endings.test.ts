@@ -87,7 +87,7 @@ t.test('however it ends, there is a sensible screen', { skip: missingBrowser() }
       t.strictSame(await bank.balances(person), balances(person, 2500n), 'it was made')
       await press(page, 'Find out')
       await untilScreen(page, 'Transfer made')
-      await page.getByText('It had been made the first time.').waitFor()
+      await page.getByText('It had been made the first time').waitFor()
       t.strictSame(await bank.balances(person), balances(person, 2500n), 'once')
     })
   })
@@ -110,7 +110,7 @@ t.test('however it ends, there is a sensible screen', { skip: missingBrowser() }
       await untilScreen(page, 'Confirm, and we will know')
       await confirmTransfer(page, person)
       await untilScreen(page, 'Transfer made')
-      await page.getByText('It had been made the first time.').waitFor()
+      await page.getByText('It had been made the first time').waitFor()
       t.strictSame(await bank.balances(person), balances(person, 2500n))
     })
   })
@@ -167,18 +167,23 @@ t.test('however it ends, there is a sensible screen', { skip: missingBrowser() }
       await signIn(page, bank, person)
       await page.getByRole('link', { name: 'Make a transfer' }).click()
       await fillTransfer(page, person)
-      await movePageClock(page, -23)
       await press(page, 'Continue')
       await untilScreen(page, 'One more proof is needed')
       await loseAnswer(page)
       await confirmTransfer(page, person)
+      await untilScreen(page, 'We do not know yet')
+      await page.evaluate(`{
+        const transfer = JSON.parse(sessionStorage.getItem('transfer'))
+        transfer.begunMs -= 23 * 3_600_000
+        sessionStorage.setItem('transfer', JSON.stringify(transfer))
+      }`)
+      await page.reload()
       await untilScreen(page, 'Only your transactions tell now')
       t.equal(await page.getByRole('button', { name: 'Find out' }).count(), 0)
       await look('bank-forgotten')
       await press(page, 'Sign out')
       await untilScreen(page, 'Before you sign out')
       t.equal(await page.getByRole('button', { name: 'Find out' }).count(), 0)
-      await page.reload()
       await press(page, 'Go to your accounts')
       await page.getByText('Your transfer of €25.00 may have been made.').waitFor()
       t.equal(await page.getByRole('button', { name: 'Find out' }).count(), 0)
@@ -230,7 +235,7 @@ t.test('however it ends, there is a sensible screen', { skip: missingBrowser() }
       await cut
       // It repeats the proof as well, which is refused; with another one, the same key finds the transfer.
       await untilScreen(page, 'Transfer made')
-      await page.getByText('It had been made the first time.').waitFor()
+      await page.getByText('It had been made the first time').waitFor()
       t.strictSame(await bank.balances(person), balances(person, 2500n))
     })
   })
@@ -263,7 +268,7 @@ t.test('however it ends, there is a sensible screen', { skip: missingBrowser() }
         await press(page, 'Find out')
         await confirmTransfer(page, person)
         await untilScreen(page, 'Transfer made')
-        await page.getByText('It had been made the first time.').waitFor()
+        await page.getByText('It had been made the first time').waitFor()
         t.strictSame(await bank.balances(person), balances(person, 2500n), 'once')
       })
     },
@@ -451,11 +456,7 @@ t.test('however it ends, there is a sensible screen', { skip: missingBrowser() }
 
   await t.test('refusals that come before anything was done, and a reload: nothing was sent', async (t) => {
     const person = bank.customer()
-    const before = [
-      problem(429, 'too-many-requests'),
-      problem(503, 'replay-store-unavailable'),
-      problem(503, 'ledger-unavailable'),
-    ]
+    const before = [problem(429, 'too-many-requests'), problem(503, 'ledger-unavailable')]
     const failedRequests = before.map(({ status }) => `${status} /transfers`)
     await visit(t, { failedRequests }, async ({ page }) => {
       await untilProof(page, person)
@@ -611,7 +612,7 @@ t.test('however it ends, there is a sensible screen', { skip: missingBrowser() }
       t.strictSame(await bank.balances(person), balances(person, 2500n), 'it was made')
       await press(page, 'Find out')
       await untilScreen(page, 'Transfer made')
-      await page.getByText('It had been made the first time.').waitFor()
+      await page.getByText('It had been made the first time').waitFor()
       t.equal(keys.size, 1)
       t.strictSame(await bank.balances(person), balances(person, 2500n), 'once')
     })
@@ -651,7 +652,7 @@ t.test('however it ends, there is a sensible screen', { skip: missingBrowser() }
       t.equal(await page.getByRole('button', { name: 'Drop this transfer' }).count(), 0)
       await confirmTransfer(page, person)
       await untilScreen(page, 'Transfer made')
-      await page.getByText('It had been made the first time.').waitFor()
+      await page.getByText('It had been made the first time').waitFor()
       t.strictSame(await bank.balances(person), balances(person, 2500n))
     })
   })
@@ -699,7 +700,7 @@ t.test('however it ends, there is a sensible screen', { skip: missingBrowser() }
       await press(page, 'Find out')
       await confirmTransfer(page, person)
       await untilScreen(page, 'Transfer made')
-      await page.getByText('It had been made the first time.').waitFor()
+      await page.getByText('It had been made the first time').waitFor()
       t.strictSame(await bank.balances(person), balances(person, 2500n), 'once')
     })
   })
@@ -759,8 +760,11 @@ t.test('however it ends, there is a sensible screen', { skip: missingBrowser() }
         t.strictSame(await strict.balances(person), balances(person, 0n))
         strict.clock.offsetMs = 0
         const asked = await leaveToConfirm(page, strict)
-        const parameters = ['scope', 'acr_values', 'max_age', 'authorization_details'].map((name) => asked.get(name))
-        t.strictSame(parameters, ['openid transfer:funds', 'urn:stepgate:acr:mfa', '280', null])
+        const parameters = ['scope', 'acr_values', 'max_age'].map((name) => asked.get(name))
+        t.strictSame(parameters, ['openid transfer:funds', 'urn:stepgate:acr:mfa', '280'])
+        const payment = { instructedAmount: { amount: '25.00' }, creditorAccount: { iban: person.savings } }
+        t.match(JSON.parse(asked.get('authorization_details') ?? ''), [payment], 'and for this payment, as before')
+        await untilScreen(page, 'Approve this payment')
         await giveCode(page, person)
         await untilScreen(page, 'Transfer made')
         t.strictSame(await strict.balances(person), balances(person, 2500n))
@@ -790,6 +794,47 @@ t.test('however it ends, there is a sensible screen', { skip: missingBrowser() }
       t.strictSame(await strict.balances(person), balances(person, 0n))
     })
   })
+
+  await t.test('RFC 6749 §5.1: a token with less than was asked for is not sent, and says so', async (t) => {
+    const person = bank.customer()
+    await visit(t, {}, async ({ page }) => {
+      await untilProof(page, person)
+      await page.route(`${bank.issuer}/token`, async (route) => {
+        const response = await route.fetch()
+        const json = { ...((await response.json()) as object), scope: 'openid' }
+        await route.fulfill({ response, json })
+      })
+      await confirmTransfer(page, person)
+      await untilScreen(page, 'Confirming did not work')
+      await page.unroute(`${bank.issuer}/token`)
+      await confirmTransfer(page, person)
+      await untilScreen(page, 'Transfer made')
+      t.strictSame(await bank.balances(person), balances(person, 2500n))
+    })
+  })
+
+  await t.test(
+    'signing out while the authorization server is out of reach: it says that its session lives',
+    async (t) => {
+      const person = bank.customer()
+      await visit(
+        t,
+        { failedRequests: ['net::ERR_FAILED /.well-known/openid-configuration'] },
+        async ({ page, look }) => {
+          await signIn(page, bank, person)
+          await page.route(`${bank.issuer}/.well-known/*`, (route) => route.abort(), { times: 1 })
+          await press(page, 'Sign out')
+          await untilScreen(page, 'You are not quite signed out')
+          await look('bank-sign-out-failed')
+          t.equal(await page.getByText(person.username).count(), 0)
+          await press(page, 'Try again')
+          await untilScreen(page, 'Sign out?')
+          await press(page, 'Sign out')
+          await untilScreen(page, 'Welcome')
+        },
+      )
+    },
+  )
 
   await t.test('RFC 6749 §10.12: an answer that this tab did not ask for is not used', async (t) => {
     const person = bank.customer()

@@ -16,7 +16,7 @@ import { startTcpProxy } from './tcp-proxy.js'
 
 const host = '127.0.0.1'
 const names =
-  'alice bea carol dora emil fred gina hugo ines jack kim lena max nora otto pia quin rosa sam tina udo vera will xena yara zoe adam bert cora dirk ella finn gwen'.split(
+  'alice bea carol dora emil fred gina hugo ines jack kim lena max nora otto pia quin rosa sam tina udo vera will xena yara zoe adam bert cora dirk ella finn gwen hans ida'.split(
     ' ',
   )
 const codeSeconds = 30

@@ -10,7 +10,7 @@ import { digestOf, trace } from './trace.js'
 let current: SignedIn | undefined
 const listeners = new Set<() => void>()
 
-/** The grant at hand, with which scopes soever. */
+/** The grant at hand, whatever its scopes. */
 export function currentGrant(): Grant | undefined {
   return current?.grant
 }

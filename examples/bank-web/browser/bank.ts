@@ -90,9 +90,7 @@ const declines = ['not-found', 'insufficient-funds', 'currency-mismatch', 'same-
  * Refused before the ledger was asked, or before it did anything, but after the proof was taken: so this was the first copy
  * of the request, as far as the API remembers proofs.
  */
-const delays = ['ledger-unavailable', 'replay-store-unavailable', 'too-many-requests']
-/** Refused before the token was looked at. A copy that the browser sent before may have been taken with it. */
-const earlyDelays = ['keys-unavailable']
+const delays = ['ledger-unavailable', 'too-many-requests']
 
 /**
  * Sends a transfer with its Idempotency-Key, any number of times: it is booked once. With `knowsScopes` a grant that lacks
@@ -127,8 +125,7 @@ export async function sendTransfer(
     if (isOneOf(declines)) return { kind: 'declined', problem: body }
     if (mayBeBooked) return { kind: 'unknown' }
     if (isOneOf(['invalid-input'])) return { kind: 'declined', problem: body }
-    if (isOneOf(delays) || (!couldPay && isOneOf(earlyDelays))) return { kind: 'later' }
-    return { kind: 'unknown' }
+    return { kind: isOneOf(delays) ? 'later' : 'unknown' }
   } catch (error) {
     if (error instanceof StepUpRequired) {
       return { kind: 'confirm', reason: 'needed', parameters: error.parameters, mayBeBooked }

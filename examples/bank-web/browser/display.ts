@@ -2,6 +2,8 @@ import { byId, type Child, h } from './dom.js'
 
 const slowMs = 300
 let announceTimer: ReturnType<typeof setTimeout> | undefined
+/** Counts screens, so that progress is not shown over one that came later. */
+let screensShown = 0
 
 /** One screen: its heading stands in the window's title as well. */
 export interface Screen {
@@ -15,6 +17,7 @@ export interface Screen {
 
 /** Shows a screen and moves the focus to its heading, so that a screen reader starts there. */
 export function show({ title, content, wide = false, focus }: Screen): void {
+  screensShown += 1
   const heading = h('h1', { tabindex: '-1' }, title)
   const main = byId('main')
   main.className = wide ? 'wide' : ''
@@ -39,7 +42,9 @@ export function announce(text: string): void {
  */
 export async function whileWaiting<Result>(title: string, work: Promise<Result>, placeholder?: Child): Promise<Result> {
   let shownAtMs: number | undefined
+  const screensBefore = screensShown
   const timer = setTimeout(() => {
+    if (screensShown !== screensBefore) return
     shownAtMs = performance.now()
     show({
       title,

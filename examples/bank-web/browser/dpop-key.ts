@@ -23,7 +23,7 @@ export async function obtainKeyPair(): Promise<CryptoKeyPair> {
   }
 }
 
-/** Forgets the key. Tokens that are bound to it are worth nothing from then on. */
+/** Forgets the key. Another tab that has it in memory keeps it as long as it is open. */
 export async function forgetKeyPair(): Promise<void> {
   const database = await openDatabase()
   try {

@@ -1,4 +1,4 @@
-import { StepUpRequired, TokenRefused } from '../step-up-fetch.js'
+import { holdsScope, StepUpRequired, TokenRefused } from '../step-up-fetch.js'
 import { dropGrant, holdGrant, leave, readingGrant, signOut } from './access.js'
 import { type Account, ApiProblem, readAccounts, readTransactions, type Transaction } from './bank.js'
 import { actionButton, guardActions, show, whileWaiting } from './display.js'
@@ -19,7 +19,7 @@ import {
   pendingTransfer,
   signedInSubject,
 } from './session.js'
-import { issuer, readScope } from './settings.js'
+import { issuer, readScope, transferScope } from './settings.js'
 import { Unreachable } from './trace.js'
 import type { TransferOrder, TypedTransfer } from './transfer.js'
 import { beginTransfer, deliver, showPendingTransfer, transferHash } from './transfer-flow.js'
@@ -65,7 +65,9 @@ async function finishAuthorization(answer: URL, record: AuthorizationRecord | un
   }
   holdGrant(signedIn)
   showTopActions()
-  return isForTransfer && pending.status !== 'booked' ? deliver(pending) : route()
+  if (!isForTransfer || pending.status === 'booked') return route()
+  const scope = pending.confirmation?.parameters.scope ?? transferScope
+  return holdsScope(signedIn.grant, scope) ? deliver(pending) : showPendingTransfer(pending, 'failed')
 }
 
 /** Shows what the address says: accounts, one account, or the transfer that is under way. */
@@ -140,7 +142,7 @@ function showSomeoneElse({ subject, status }: PendingTransfer, other: string): v
       ? 'So nothing was sent. Sign out, and begin again.'
       : `So this page does not ask what became of it: the transactions of ${subject} show whether it was made.`
   const text = [`The transfer in this tab was begun by ${subject}, and now ${other} has signed in.`, standing]
-  const actions = [actionButton('Sign out', signOut, 'primary')]
+  const actions = [actionButton('Sign out', endSession, 'primary')]
   show(troubleScreen({ title: 'Someone else has signed in', text, actions }))
 }
 
@@ -156,11 +158,32 @@ function resume(): Promise<void> {
   return route()
 }
 
+function showAccounts(): Promise<void> {
+  location.hash = '#/'
+  return route()
+}
+
+/** Ends the session here and at the authorization server. Says so when only the first was possible. */
+async function endSession(): Promise<void> {
+  try {
+    await signOut()
+  } catch (error) {
+    if (!(error instanceof Unreachable)) reportError(error)
+    const text = [
+      'This page has forgotten you, but the sign-in page could not be reached. Until you have signed out there, somebody else at this browser may get in without a password.',
+    ]
+    showTopActions()
+    const actions = [actionButton('Try again', endSession, 'primary')]
+    show(troubleScreen({ title: 'You are not quite signed out', text, actions }))
+  }
+}
+
 /** Signing out forgets what may have been booked, so the person is told before. */
 function beginSignOut(): void | Promise<void> {
   const pending = pendingTransfer.read()
-  if (pending?.status !== 'sent') return signOut()
-  show(signOutScreen(pending, { findOut: isPastFindingOut(pending) ? undefined : resume, signOut }))
+  if (pending?.status !== 'sent') return endSession()
+  const findOut = isPastFindingOut(pending) ? undefined : resume
+  show(signOutScreen(pending, { findOut, showAccounts, signOut: endSession }))
 }
 
 function showTopActions(): void {

@@ -28,7 +28,7 @@ export type ConfirmationReason = 'needed' | 'again' | 'in-vain' | 'used' | 'expi
 
 interface BegunTransfer {
   readonly idempotencyKey: string
-  /** When the key was made. */
+  /** When it was sent first; until then, when it was begun. */
   readonly begunMs: number
   readonly order: TransferOrder
   /** Who began it: nobody else may finish it. */

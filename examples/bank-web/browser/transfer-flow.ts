@@ -38,14 +38,19 @@ export async function deliver({ confirmation, ...pending }: OpenTransfer): Promi
   const grant = currentGrant()
   if (grant === undefined) return askToConfirm(pending, reasonWithout(pending), transferNeeds(pending.order))
   const couldPay = holdsScope(grant, transferScope)
-  pendingTransfer.save({ ...pending, status: 'sent' })
+  const begunMs = pending.status === 'sent' ? pending.begunMs : Date.now()
+  const sending = { ...pending, status: 'sent', begunMs } as const
+  pendingTransfer.save(sending)
   const outcome = await whileWaiting(
     'Sending your transfer',
     sendTransfer(grant, pending, { knowsScopes: knowsScopes() }),
   )
+  const stored = pendingTransfer.read()
+  // Meanwhile the person has signed out or dismissed it, or another try has found out.
+  if (stored?.idempotencyKey !== pending.idempotencyKey || stored.status === 'booked') return
   switch (outcome.kind) {
     case 'booked': {
-      const booked = { ...pending, status: 'booked', booking: outcome.booking } as const
+      const booked = { ...sending, status: 'booked', booking: outcome.booking } as const
       pendingTransfer.save(booked)
       draft.forget()
       await dropTransferGrant()
@@ -53,11 +58,12 @@ export async function deliver({ confirmation, ...pending }: OpenTransfer): Promi
     }
     case 'confirm': {
       const { reason, parameters, mayBeBooked } = outcome
-      const refused = { ...pending, status: mayBeBooked ? 'sent' : 'not-sent' } as const
+      const refused = { ...sending, status: mayBeBooked ? 'sent' : 'not-sent' } as const
       pendingTransfer.save(refused)
       await dropTransferGrant()
       if (!couldPay) return askToConfirm(refused, reasonWithout(refused), parameters)
-      return askToConfirm(refused, reason === 'needed' ? reasonAfterAll(refused, parameters) : reason, parameters)
+      const reasonNow = reason === 'needed' ? reasonAfterAll(refused, parameters) : reason
+      return askToConfirm(refused, reasonNow, parameters, { isForPayment: true })
     }
     case 'declined': {
       const typed = draft.read()
@@ -70,7 +76,7 @@ export async function deliver({ confirmation, ...pending }: OpenTransfer): Promi
       pendingTransfer.save(pending)
       return show(laterScreen(pending, { again: () => deliver(pending), discard: backToAccounts }))
     case 'unknown':
-      return showPendingTransfer({ ...pending, status: 'sent' })
+      return showPendingTransfer(sending)
   }
 }
 
@@ -97,8 +103,15 @@ export function showPendingTransfer(pending: PendingTransfer, returned?: 'cancel
   } else show(unknownScreen(pending, { findOut: () => deliver(pending), later: backToAccounts }))
 }
 
-function askToConfirm(pending: OpenTransfer, reason: ConfirmationReason, parameters: StepUpParameters): void {
-  const waiting = { ...pending, confirmation: { reason, parameters }, asked: [...(pending.asked ?? []), parameters] }
+/** `isForPayment` asks for a token for this payment again, which the refusal of one does not repeat. */
+function askToConfirm(
+  pending: OpenTransfer,
+  reason: ConfirmationReason,
+  wanted: StepUpParameters,
+  { isForPayment = false } = {},
+): void {
+  const parameters = { ...(isForPayment && transferNeeds(pending.order)), ...wanted }
+  const waiting = { ...pending, confirmation: { reason, parameters }, asked: [...(pending.asked ?? []), wanted] }
   pendingTransfer.save(waiting)
   showPendingTransfer(waiting)
 }

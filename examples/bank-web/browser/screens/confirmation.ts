@@ -25,7 +25,7 @@ const reasons: Readonly<Record<ConfirmationReason, Words>> = {
   again: {
     title: 'The bank asks for another proof',
     text: [
-      'The confirmation that you just gave was not enough for this transfer. Now the bank says exactly what it wants.',
+      'The confirmation that you just gave was not enough for this transfer. The bank says what it wants instead.',
     ],
   },
   'in-vain': {

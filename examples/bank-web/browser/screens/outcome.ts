@@ -14,7 +14,7 @@ export function receiptScreen(booking: Booking, showAccounts: () => void): Scree
         'p',
         { class: 'lead good' },
         booking.replayed
-          ? 'It had been made the first time. Nothing was sent twice.'
+          ? 'It had been made the first time, and was not made again.'
           : 'It is booked, and the money has left your account.',
       ),
       orderSummary(booking, booking),
@@ -80,8 +80,13 @@ export function forgottenScreen(
 /** Before a session ends in which a transfer's outcome is open. `findOut` is there while the bank can tell. */
 export function signOutScreen(
   { order }: OpenTransfer,
-  { findOut, signOut }: { findOut: (() => Promise<void>) | undefined; signOut: () => Promise<void> },
+  actions: {
+    findOut: (() => Promise<void>) | undefined
+    showAccounts: () => Promise<void>
+    signOut: () => Promise<void>
+  },
 ): Screen {
+  const { findOut, showAccounts, signOut } = actions
   return {
     title: 'Before you sign out',
     content: [
@@ -94,7 +99,9 @@ export function signOutScreen(
       h(
         'div',
         { class: 'actions' },
-        findOut && actionButton('Find out', findOut, 'primary'),
+        findOut
+          ? actionButton('Find out', findOut, 'primary')
+          : actionButton('Go to your accounts', showAccounts, 'primary'),
         actionButton('Sign out anyway', signOut),
       ),
     ],
